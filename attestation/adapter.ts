@@ -1,0 +1,44 @@
+/** The port that every platform implements (platforms/<name>/verify.ts); pure: no I/O, no clock of its own. */
+import type { NormalizedClaims } from './claims.ts';
+import type { BindingFields, Evidence, Platform } from './evidence.ts';
+
+/** A pinned root. The root carried in evidence is compared with this and then discarded. */
+export interface TrustRoot {
+  readonly name: string;
+  readonly platform: Platform;
+  /** Claims repeat it; only the policy decides whether `development` is good for anything. */
+  readonly anchor: 'production' | 'development';
+  /** SHA-256 of the certificate's DER and of its SPKI, lower-case hex. */
+  readonly certSha256: string;
+  readonly spkiSha256: string;
+}
+
+export interface TrustContext {
+  readonly roots: readonly TrustRoot[];
+  /** Certificates refused whatever else holds, named by issuer and serial (never by bytes: ECDSA has twins). */
+  readonly revoked: readonly { readonly issuer: string; readonly serial: string }[];
+  /** The one clock of this verification, epoch seconds. */
+  readonly now: number;
+}
+
+/**
+ * What the verifier wants to see. `binding` is built by the verifier: its own role, cell, challenge, audience and
+ * policy digest, plus the keys, configuration and payload digests that the attester sent beside the evidence.
+ */
+export interface Expectation {
+  readonly platform: Platform;
+  readonly binding: BindingFields;
+  /** Oldest acceptable evidence, seconds. */
+  readonly maxAgeSeconds: number;
+}
+
+export interface AttestationAdapter {
+  readonly platform: Platform;
+  /** @throws Refusal with every failing check. */
+  verify(evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims>;
+  /**
+   * Stored evidence: certificates are judged at the document's own signed time. Claims say `freshness: "none"`,
+   * which no release accepts. Signature, chain, binding are checked as ever. @throws Refusal
+   */
+  verifyReplay(evidence: Evidence, expect: Omit<Expectation, 'maxAgeSeconds'>, trust: TrustContext): Promise<NormalizedClaims>;
+}

@@ -1,0 +1,84 @@
+/**
+ * A refusal explains itself: a stable code, where, what was there, what is needed, what to do next.
+ * All failing checks of one verification come together in one Refusal.
+ *
+ * Codes are part of the public interface: they may be added, never renamed. The first word says who
+ * is concerned (FMT: the bytes, CHAIN: certificates, SIG: a signature, BINDING: the transcript, ...).
+ */
+export const REFUSAL_CODES = [
+  // Bytes: size, encoding, reserved values (attestation.md A0, A1; RFC 8949; RFC 9052)
+  'FMT_SIZE', 'FMT_CBOR', 'FMT_CBOR_DEPTH', 'FMT_CBOR_DUPLICATE', 'FMT_CBOR_TRAILING', 'FMT_DER', 'FMT_FIELD',
+  'FMT_FIELD_MISSING', 'FMT_FIELD_UNKNOWN', 'FMT_PCR', 'FMT_DIGEST', 'FMT_PLATFORM', 'COSE_HEADER', 'COSE_STRUCTURE',
+  // Certificates and signatures
+  'CHAIN_ROOT_UNPINNED', 'CHAIN_ORDER', 'CHAIN_LEN', 'CHAIN_CA', 'CHAIN_PATHLEN', 'CHAIN_KEY_USAGE', 'CHAIN_CRITICAL_EXTENSION',
+  'CHAIN_EXPIRED', 'CHAIN_NOT_YET_VALID', 'CHAIN_SIGNATURE', 'CHAIN_ALGORITHM', 'SIG_INVALID', 'REVOKED',
+  // Freshness and binding
+  'NONCE_ABSENT', 'NONCE_MISMATCH', 'STALE', 'CLOCK_FUTURE', 'BINDING_MISMATCH', 'BINDING_KEY', 'BINDING_ABSENT', 'BINDING_ROLE',
+  'BINDING_CELL', 'BINDING_AUDIENCE', 'BINDING_CHALLENGE', 'BINDING_POLICY', 'BINDING_CONFIG', 'BINDING_PAYLOAD', 'BINDING_PLATFORM',
+  'CHALLENGE_UNKNOWN', 'CHALLENGE_EXPIRED', 'CHALLENGE_USED',
+  // Appraisal
+  'DEBUG_ENCLAVE', 'POLICY_EMPTY', 'POLICY_MISSING', 'POLICY_EXPIRED', 'POLICY_ROLLBACK', 'POLICY_SIGNATURE', 'POLICY_FORMAT',
+  'MEASUREMENT_MISMATCH', 'MEASUREMENT_ABSENT', 'ANCHOR_DEVELOPMENT', 'SCOPE_NODE', 'CLOUD_ORIGIN', 'HW_DENIED', 'APPRAISAL_STATUS',
+  // Sessions and release
+  'SESSION_INVALID', 'SESSION_EXPIRED', 'SESSION_ROLE', 'POP_INVALID', 'POP_REPLAYED', 'SCOPE', 'SEAL_OPEN', 'CONTEXT_MISMATCH', 'CONTEXT_FORMAT',
+  'TENANT_MISMATCH', 'ZONE_DENIED', 'CLASSIFICATION_DENIED', 'KEY_UNKNOWN', 'KEY_STATE', 'KEY_SEALER_LOST', 'KEY_UNWRAP', 'MESSAGE_FORMAT',
+  'MESSAGE_SUITE', 'MESSAGE_COMMITMENT', 'MESSAGE_HEADER_TAG', 'RECEIPT_NOT_STORED',
+  // Client side: what a hostile gateway could try
+  'MANIFEST_TENANT', 'MANIFEST_FORMAT', 'MANIFEST_ROLLBACK', 'DIRECTORY_SIGNATURE', 'DIRECTORY_ROLLBACK', 'DIRECTORY_CELL',
+  'RESULT_SIGNATURE', 'RESULT_MESSAGE', 'RESULT_JOB', 'RESULT_FORMAT', 'RESULT_SESSION', 'RECEIPT_FORMAT', 'RECEIPT_OWNER',
+  // Anything unforeseen: fail closed
+  'INTERNAL',
+] as const;
+
+export type RefusalCode = (typeof REFUSAL_CODES)[number];
+
+export interface Reason {
+  readonly code: RefusalCode;
+  /** What was judged, as a path: `document.pcrs.0`, `cabundle[2].basicConstraints`, `context.tenant_id`. */
+  readonly path: string;
+  /** What was found; public values only, bytes as lower-case hex. */
+  readonly have?: string;
+  readonly need?: string;
+  /** What the reader can do about it. */
+  readonly next: string;
+}
+
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+  readonly reasons: readonly Reason[];
+
+  constructor(reasons: Reason | readonly Reason[], options?: ErrorOptions) {
+    const list = Array.isArray(reasons) ? (reasons as readonly Reason[]) : [reasons as Reason];
+    super(list.map(explain).join('\n'), options);
+    this.reasons = list;
+  }
+
+  /** The code of the first failing check. */
+  get code(): RefusalCode {
+    return this.reasons[0]?.code ?? 'INTERNAL';
+  }
+
+  get codes(): RefusalCode[] {
+    return this.reasons.map((r) => r.code);
+  }
+}
+
+export function refuse(code: RefusalCode, path: string, next: string, detail: { have?: string; need?: string } = {}): never {
+  throw new Refusal({ code, path, next, ...detail });
+}
+
+/** One line for people. */
+export function explain(reason: Reason): string {
+  const have = reason.have === undefined ? '' : `, have ${reason.have}`;
+  const need = reason.need === undefined ? '' : `, need ${reason.need}`;
+  return `${reason.code} at ${reason.path}${have}${need}: ${reason.next}`;
+}
+
+/** Whatever was thrown, as a refusal: an unforeseen error never passes and never leaks its text. */
+export function asRefusal(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  return new Refusal(
+    { code: 'INTERNAL', path: 'verifier', next: 'This is a defect of the verifier, not a verdict on the evidence; report it with the log of the process.' },
+    { cause: error },
+  );
+}

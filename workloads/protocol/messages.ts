@@ -1,0 +1,196 @@
+/**
+ * The JSON that client, gateway, broker and counter exchange. One schema per message; the OpenAPI document, the
+ * validation and the types come from here. docs/protocol.md draws the flow.
+ */
+import { z } from 'zod';
+import { PLATFORMS, ROLES } from '../../attestation/evidence.ts';
+import { RECEIVING_KEY_LENGTH } from '../../attestation/binding.ts';
+import { b64uText, cellName, compactJws, epochSeconds, hexText, jobId, keyId, tenantId, zoneName } from './wire.ts';
+
+// Evidence on the wire
+
+export const evidenceSchema = z.strictObject({ platform: z.enum(PLATFORMS), document: b64uText(1, 32_768) });
+export const bindingSchema = z.strictObject({
+  platform: z.enum(PLATFORMS),
+  role: z.enum(ROLES),
+  cell: cellName,
+  challenge_id: b64uText(16),
+  nonce: b64uText(32),
+  audience: z.string().min(1).max(255),
+  receiving_key: b64uText(RECEIVING_KEY_LENGTH),
+  signing_key: b64uText(32),
+  tls_spki_sha256: b64uText(0, 32),
+  policy_digest: b64uText(32),
+  config_digest: b64uText(32),
+  payload_digest: b64uText(32),
+});
+export const attestedSchema = z.strictObject({ evidence: evidenceSchema, binding: bindingSchema });
+export type WireEvidence = z.infer<typeof evidenceSchema>;
+export type WireBinding = z.infer<typeof bindingSchema>;
+export type Attested = z.infer<typeof attestedSchema>;
+
+/** HPKE base mode, X-Wing: the encapsulated key and the ciphertext. */
+export const sealedSchema = z.strictObject({ enc: b64uText(1120), ct: b64uText(16, 65_536) });
+export type Sealed = z.infer<typeof sealedSchema>;
+
+// Client -> gateway -> broker: the key manifest
+
+export const manifestRequestSchema = z.strictObject({ challenge_id: b64uText(16), nonce: b64uText(32), audience: z.string().min(1).max(255) });
+/** The gateway adds the tenant of the API key. */
+export const brokerManifestRequestSchema = manifestRequestSchema.extend({ tenant_id: tenantId });
+
+export const TENANT_KEY_ALGORITHMS = ['X-Wing', 'RSA-OAEP-SHA256'] as const;
+export const TENANT_KEY_STATES = ['pending', 'active', 'retiring', 'retired'] as const;
+export const tenantKeySchema = z.strictObject({
+  id: keyId,
+  alg: z.enum(TENANT_KEY_ALGORITHMS),
+  state: z.enum(TENANT_KEY_STATES),
+  /** Raw X-Wing public key, or RSA SubjectPublicKeyInfo in DER. */
+  public: b64uText(1, 2048),
+  not_after: epochSeconds,
+});
+/** The exact bytes of this JSON are what the broker's evidence binds (payload digest). */
+export const manifestSchema = z.strictObject({
+  v: z.literal('ccc-manifest/v1'),
+  tenant_id: tenantId,
+  zone: zoneName,
+  cell: cellName,
+  epoch: z.number().int().min(1),
+  broker: z.strictObject({ instance: z.string().min(1).max(64), signing_key: b64uText(32), receiving_key: b64uText(RECEIVING_KEY_LENGTH) }),
+  policy_digest: b64uText(32),
+  policy_revision: z.number().int().min(1),
+  /** The last receipt of this broker instance: its number and SHA-256, 0 and zeros before the first. */
+  receipts_head: z.strictObject({ seq: z.number().int().min(0), digest: b64uText(32) }),
+  keys: z.array(tenantKeySchema).min(1).max(32),
+  issued_at: epochSeconds,
+});
+export type KeyManifest = z.infer<typeof manifestSchema>;
+export type TenantKey = z.infer<typeof tenantKeySchema>;
+
+/** Broker's answer; the gateway adds the owner's documents. */
+export const brokerManifestSchema = attestedSchema.extend({ manifest: b64uText(1, 65_536) });
+export const manifestResponseSchema = brokerManifestSchema.extend({ policy: compactJws, directory: compactJws });
+export type ManifestResponse = z.infer<typeof manifestResponseSchema>;
+
+// Counter -> gateway (internal) -> broker: challenge, attest, release
+
+export const challengeRequestSchema = z.strictObject({ role: z.enum(ROLES), platform: z.enum(PLATFORMS) });
+export const challengeSchema = z.strictObject({
+  challenge_id: b64uText(16), nonce: b64uText(32), audience: z.string().min(1).max(255), expires_at: epochSeconds, policy_digest: b64uText(32),
+});
+export const attestRequestSchema = attestedSchema;
+export const sessionSchema = z.strictObject({
+  /** JWT signed by the broker; useless without the attested key (proof of possession). */
+  session: compactJws,
+  /** EAR (JWT), signed by the broker, with the claims. */
+  ear: compactJws,
+  claims_digest: hexText(32),
+  expires_at: epochSeconds,
+});
+export type Session = z.infer<typeof sessionSchema>;
+
+export const releaseRequestSchema = z.strictObject({
+  items: z.array(z.strictObject({ tenant_id: tenantId, job_id: jobId, header: b64uText(1, 65_536) })).min(1).max(64),
+});
+export const problemSchema = z.strictObject({
+  type: z.string(), title: z.string(), status: z.number().int(), code: z.string(), detail: z.string().optional(), instance: z.string().optional(),
+  reasons: z.array(z.strictObject({ code: z.string(), path: z.string(), have: z.string().optional(), need: z.string().optional(), next: z.string() })).optional(),
+});
+export type Problem = z.infer<typeof problemSchema>;
+export const releaseResponseSchema = z.strictObject({
+  items: z.array(z.union([
+    z.strictObject({ job_id: jobId, ok: z.literal(true), data_key: sealedSchema, receipt: compactJws }),
+    /** `permanent`: the message itself is refused and the job ends; otherwise it waits. */
+    z.strictObject({ job_id: jobId, ok: z.literal(false), permanent: z.boolean(), problem: problemSchema }),
+  ])),
+});
+export type ReleaseResponse = z.infer<typeof releaseResponseSchema>;
+
+// Broker -> gateway (internal): what the broker keeps there, trusting nothing read back
+
+export const storedKeySchema = tenantKeySchema.extend({ tenant_id: tenantId, zone: zoneName, cell: cellName, sealed: b64uText(1, 16_384), created_at: epochSeconds });
+export type StoredKey = z.infer<typeof storedKeySchema>;
+export const receiptRowSchema = z.strictObject({ instance: z.string().min(1).max(64), seq: z.number().int().min(1), jws: compactJws });
+/** Payload of a broker's receipt (JWS, typ `ccc-broker-receipt+jws`): a chain per instance. */
+export const brokerReceiptSchema = z.strictObject({
+  v: z.literal('ccc-broker-receipt/v1'),
+  instance: z.string(), seq: z.number().int().min(1), prev: b64uText(32),
+  operation: z.enum(['key-created', 'released', 'refused']),
+  tenant_id: tenantId, job_id: jobId.optional(), key_id: keyId.optional(), zone: zoneName,
+  /** How the region of the requester is known. */
+  origin: z.enum(['proven', 'asserted', 'unknown']).optional(),
+  session: z.string().optional(), claims_digest: hexText(32).optional(), message_id: b64uText(32).optional(),
+  policy_revision: z.number().int(), code: z.string().optional(), at: epochSeconds,
+});
+export type BrokerReceipt = z.infer<typeof brokerReceiptSchema>;
+
+// Gateway, public: jobs
+
+export const JOB_STATES = ['accepted', 'leased', 'completed', 'rejected', 'failed'] as const;
+export type JobState = (typeof JOB_STATES)[number];
+export const jobSchema = z.strictObject({
+  job_id: jobId,
+  state: z.enum(JOB_STATES),
+  /** Why a job was rejected or failed. */
+  code: z.string().optional(),
+  message_digest: hexText(32),
+  size: z.number().int(),
+  accepted_at: z.number(),
+  finished_at: z.number().optional(),
+  attempts: z.number().int(),
+  /** Present once the job is final and a counter sealed its verdict. */
+  result: sealedSchema.optional(),
+  /** The counter's attestation: evidence, binding and the broker's EAR on it. */
+  counter: attestedSchema.extend({ ear: compactJws }).optional(),
+  /** The broker's receipts for this job. */
+  receipts: z.array(compactJws).optional(),
+});
+export type Job = z.infer<typeof jobSchema>;
+export const JOB_EVENTS = ['accepted', 'leased', 'released', 'counted', 'completed', 'rejected', 'failed', 'requeued'] as const;
+export const jobEventSchema = z.strictObject({ job_id: jobId, n: z.number().int(), event: z.enum(JOB_EVENTS), at: z.number(), detail: z.string().optional() });
+export type JobEvent = z.infer<typeof jobEventSchema>;
+
+// Gateway, internal listener: counters
+
+export const leaseRequestSchema = z.strictObject({ max: z.number().int().min(1).max(64), wait_ms: z.number().int().min(0).max(30_000) });
+export const leaseSchema = z.strictObject({
+  tenant_id: tenantId, job_id: jobId, lease_token: b64uText(16), lease_until: z.number(), attempt: z.number().int(), message_digest: hexText(32), size: z.number().int(),
+});
+export type Lease = z.infer<typeof leaseSchema>;
+export const leaseResponseSchema = z.strictObject({ jobs: z.array(leaseSchema), lease_ms: z.number().int() });
+const leased = { tenant_id: tenantId, job_id: jobId, lease_token: b64uText(16) };
+export const heartbeatRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64) });
+export const heartbeatResponseSchema = z.strictObject({ lost: z.array(jobId), lease_until: z.number() });
+export const giveBackRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64), code: z.string().max(64) });
+export const completeRequestSchema = z.strictObject({
+  ...leased,
+  outcome: z.enum(['completed', 'rejected', 'failed']),
+  code: z.string().max(64).optional(),
+  /** Absent only when the message could not be opened, so that there is no key to seal to. */
+  result: sealedSchema.optional(),
+});
+/** `stale`: the lease was lost meanwhile; nothing changed. */
+export const completeResponseSchema = z.strictObject({ recorded: z.boolean(), state: z.enum([...JOB_STATES, 'stale']) });
+
+// What the counter signs (JWS, typ `ccc-result+jws`) and seals to `result_key`
+
+export const countResultSchema = z.strictObject({
+  count: z.number().int().min(0),
+  method: z.string().max(64),
+  model: z.strictObject({ name: z.string().max(64), digest: hexText(32), threshold: z.number() }),
+  /** Pixels of the upright picture: left, top, width, height. */
+  boxes: z.array(z.strictObject({ x: z.number(), y: z.number(), w: z.number(), h: z.number(), score: z.number().optional() })).max(256).optional(),
+  image: z.strictObject({ width: z.number().int(), height: z.number().int() }).optional(),
+});
+export type CountResult = z.infer<typeof countResultSchema>;
+export const resultPayloadSchema = z.strictObject({
+  v: z.literal('ccc-result/v1'),
+  tenant_id: tenantId, job_id: jobId,
+  message_id: b64uText(32), commitment: b64uText(32), body_digest: hexText(32),
+  outcome: z.enum(['completed', 'rejected', 'failed']),
+  code: z.string().max(64).optional(),
+  result: countResultSchema.optional(),
+  model_digest: hexText(32), claims_digest: hexText(32),
+  cell: cellName, epoch: z.number().int().min(1), policy_revision: z.number().int().min(1), at: epochSeconds,
+});
+export type ResultPayload = z.infer<typeof resultPayloadSchema>;
