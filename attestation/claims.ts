@@ -1,0 +1,43 @@
+/** Normalized claims, version 1: one vocabulary for every platform. Bytes are lower-case hex, times epoch seconds. */
+import type { Platform } from './evidence.ts';
+
+export type Tier = 'none' | 'affirming' | 'warning' | 'contraindicated';
+export type Scope = 'enclave' | 'vm' | 'node' | 'container';
+export interface Check { readonly id: string; readonly result: 'pass' | 'not-applicable' | 'skipped-by-policy'; readonly evidenceRef: string }
+export interface Measurement {
+  readonly register: string; readonly alg: 'sha256' | 'sha384'; readonly value: string;
+  readonly covers: 'firmware' | 'kernel' | 'initrd' | 'cmdline' | 'rootfs' | 'app' | 'container' | 'other';
+  readonly quoted: true; readonly matchedReference?: string;
+}
+
+export interface NormalizedClaims {
+  readonly schema: 'https://confidential-cat-counter.dev/claims/v1';
+  readonly platform: Platform;
+  readonly anchor: 'production' | 'development';
+  readonly evidence: readonly { readonly kind: string; readonly sha256: string; readonly bytes: number; readonly role: 'root' | 'bound' | 'corroborating' }[];
+  readonly time: { readonly verifiedAt: number; readonly evidenceAt: number; readonly freshness: 'challenge' | 'timestamp' | 'boot-static' | 'none'; readonly challengeId: string; readonly nonce: string };
+  readonly hardware: {
+    readonly vendor: 'aws' | 'amd' | 'intel'; readonly technology: 'nitro' | 'sev' | 'sev-snp' | 'tdx'; readonly generation: string | null;
+    readonly signer: { readonly kind: 'nsm' | 'vcek' | 'vlek' | 'pck' | 'ak-cert' | 'service'; readonly leafSerial: string; readonly rootSha256: string };
+    readonly revocation: { readonly status: 'good' | 'unchecked'; readonly checkedAt?: number };
+  };
+  readonly tcb: { readonly status: 'NotReported' };
+  readonly guest: { readonly debug: boolean; readonly migratable: boolean; readonly vmpl: number | null; readonly smt: boolean | null; readonly secureBoot: boolean | null };
+  readonly measurements: readonly Measurement[];
+  readonly workload: { readonly imageDigestSource: 'measured' | 'platform-token' | 'none'; readonly configDigest: string; readonly binding: { readonly scope: Scope } };
+  readonly key: { readonly alg: 'Ed25519'; readonly publicKeySha256: string; readonly receivingKeySha256: string; readonly boundIn: string; readonly transcriptSha256: string };
+  readonly cloud: { readonly provider: 'aws' | 'azure' | 'gcp'; readonly region?: string; readonly zone?: string; readonly instanceId?: string; readonly moduleId?: string; readonly origin: 'proven' | 'asserted' | 'unknown' };
+  readonly checks: readonly Check[];
+}
+
+/** Trustworthiness vector of AR4SI (draft-ietf-rats-ar4si, section 2.3). */
+export interface TrustVector {
+  readonly 'instance-identity': number; readonly configuration: number; readonly executables: number; readonly 'file-system': number;
+  readonly hardware: number; readonly 'runtime-opaque': number; readonly 'storage-opaque': number; readonly 'sourced-data': number;
+}
+export interface Rule { readonly id: string; readonly outcome: 'pass' | 'fail' | 'lowered'; readonly detail: string }
+export interface Appraisal {
+  readonly status: Tier; readonly vector: TrustVector; readonly policyId: string; readonly policySha256: string; readonly rules: readonly Rule[];
+  /** Claims with `matchedReference` filled in. */
+  readonly claims: NormalizedClaims;
+}

@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['tests/**/*.test.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    pool: 'forks',
+    maxWorkers: 2,
+    reporters: process.env['CCC_TEST_JSON'] ? ['default', ['json', { outputFile: process.env['CCC_TEST_JSON'] }]] : ['default'],
+  },
+});

@@ -1,0 +1,29 @@
+/** `cell.json`: one file per cell, the same for each of its processes. Its SHA-256 is the config digest of the evidence. */
+import { z } from 'zod';
+import { type Bytes, sha256 } from '../../attestation/bytes.ts';
+import { PLATFORMS } from '../../attestation/evidence.ts';
+import { b64uText, cellName } from './wire.ts';
+
+const endpoint = z.strictObject({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65_535) });
+
+export const cellSchema = z.strictObject({
+  cell: cellName,
+  cloud: z.enum(['aws', 'azure', 'gcp', 'local']),
+  region: z.string().min(1).max(64),
+  epoch: z.number().int().min(1),
+  platform: z.enum(PLATFORMS),
+  /** A software TEE under a development root: proves nothing about hardware. */
+  simulated: z.boolean(),
+  /** The owner's raw Ed25519 public key: part of the measured configuration. */
+  ownerKey: b64uText(32),
+  gateway: z.strictObject({ public: endpoint, internal: endpoint }),
+  broker: endpoint,
+});
+export type CellConfig = z.infer<typeof cellSchema>;
+
+/** @throws ZodError when the file is not a cell's configuration. */
+export async function parseCell(file: Bytes): Promise<{ cell: CellConfig; configDigest: Bytes }> {
+  return { cell: cellSchema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(file))), configDigest: await sha256(file) };
+}
+
+export const origin = (at: { host: string; port: number }): string => `http://${at.host}:${at.port}`;
