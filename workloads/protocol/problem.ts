@@ -1,0 +1,202 @@
+/**
+ * Errors on the wire: RFC 9457 problem documents. One table gives every code its HTTP status and title:
+ *
+ *   400 the bytes are malformed        401 no valid API key or session    403 the policy says no      404 not there
+ *   409 a conflict or a spent challenge   422 well-formed, but evidence or message is refused   429 too fast   503 not now
+ *
+ * Codes may be added, never renamed.
+ */
+import { Refusal, type Reason, type RefusalCode } from '../../attestation/refusal.ts';
+import type { Problem } from './messages.ts';
+
+type Entry = readonly [status: number, title: string];
+
+const REFUSALS: Record<RefusalCode, Entry> = {
+  FMT_SIZE: [400, 'The evidence has an impossible size'],
+  FMT_CBOR: [400, 'The evidence is not well-formed CBOR'],
+  FMT_CBOR_DEPTH: [400, 'The evidence is nested too deeply'],
+  FMT_CBOR_DUPLICATE: [400, 'A key of the evidence appears twice'],
+  FMT_CBOR_TRAILING: [400, 'The evidence has bytes after its end'],
+  FMT_DER: [400, 'A certificate is not well-formed DER'],
+  FMT_FIELD: [400, 'A field has a wrong form'],
+  FMT_FIELD_MISSING: [400, 'A field is missing'],
+  FMT_FIELD_UNKNOWN: [400, 'A field is unknown'],
+  FMT_PCR: [400, 'A register of the evidence has a wrong form'],
+  FMT_DIGEST: [400, 'The digest algorithm of the evidence is unknown'],
+  FMT_PLATFORM: [400, 'The platform is unknown or not the one asked for'],
+  COSE_HEADER: [400, 'The COSE header is not the one required'],
+  COSE_STRUCTURE: [400, 'The evidence is not a COSE_Sign1 structure'],
+
+  CHAIN_ROOT_UNPINNED: [422, 'The certificate chain ends at a root that is not pinned'],
+  CHAIN_ORDER: [422, 'The certificates do not form a chain'],
+  CHAIN_LEN: [422, 'The certificate chain has a wrong length'],
+  CHAIN_CA: [422, 'A certificate of the chain may not issue certificates'],
+  CHAIN_PATHLEN: [422, 'The certificate chain is longer than its path length allows'],
+  CHAIN_KEY_USAGE: [422, 'A certificate is used for what its key usage does not allow'],
+  CHAIN_CRITICAL_EXTENSION: [422, 'A certificate has a critical extension that is not understood'],
+  CHAIN_EXPIRED: [422, 'A certificate has expired'],
+  CHAIN_NOT_YET_VALID: [422, 'A certificate is not valid yet'],
+  CHAIN_SIGNATURE: [422, 'The signature of a certificate is invalid'],
+  CHAIN_ALGORITHM: [422, 'A certificate uses an algorithm that is not accepted'],
+  SIG_INVALID: [422, 'A signature is invalid'],
+  REVOKED: [422, 'A certificate was revoked'],
+
+  NONCE_ABSENT: [422, 'The evidence carries no nonce'],
+  NONCE_MISMATCH: [422, 'The evidence answers another nonce'],
+  STALE: [422, 'The evidence is too old'],
+  CLOCK_FUTURE: [422, 'The evidence is from the future'],
+  BINDING_MISMATCH: [422, 'The evidence is bound to something else'],
+  BINDING_KEY: [422, 'The evidence is bound to another key'],
+  BINDING_ABSENT: [422, 'The evidence is bound to nothing'],
+  BINDING_ROLE: [422, 'The evidence is for another role'],
+  BINDING_CELL: [422, 'The evidence is for another cell'],
+  BINDING_AUDIENCE: [422, 'The evidence is for another audience'],
+  BINDING_CHALLENGE: [422, 'The evidence answers another challenge'],
+  BINDING_POLICY: [422, 'The evidence is bound to another policy'],
+  BINDING_CONFIG: [422, 'The evidence is bound to another configuration'],
+  BINDING_PAYLOAD: [422, 'The evidence is bound to another payload'],
+  BINDING_PLATFORM: [422, 'The evidence is bound to another platform'],
+  CHALLENGE_UNKNOWN: [409, 'The challenge is unknown'],
+  CHALLENGE_EXPIRED: [409, 'The challenge has expired'],
+  CHALLENGE_USED: [409, 'The challenge was used already'],
+
+  DEBUG_ENCLAVE: [403, 'The enclave runs in debug mode'],
+  POLICY_EMPTY: [403, 'The policy lists nothing that may pass'],
+  POLICY_MISSING: [503, 'There is no policy yet'],
+  POLICY_EXPIRED: [503, 'The policy has expired'],
+  POLICY_ROLLBACK: [403, 'The policy is not newer than the one in force'],
+  POLICY_SIGNATURE: [403, 'The policy is not signed by the owner'],
+  POLICY_FORMAT: [400, 'The policy is malformed'],
+  MEASUREMENT_MISMATCH: [403, 'The measured code is not in the policy'],
+  MEASUREMENT_ABSENT: [403, 'A measurement that the policy asks for is absent'],
+  ANCHOR_DEVELOPMENT: [403, 'The policy does not accept a development root'],
+  SCOPE_NODE: [403, 'The evidence proves a node, which this role does not accept'],
+  CLOUD_ORIGIN: [403, 'The origin of the workload is not the one that the policy asks for'],
+  HW_DENIED: [403, 'The policy does not accept this hardware'],
+  APPRAISAL_STATUS: [403, 'The appraisal did not reach the status required'],
+
+  SESSION_INVALID: [401, 'The session is invalid'],
+  SESSION_EXPIRED: [401, 'The session has expired'],
+  SESSION_ROLE: [403, 'The session has another role'],
+  POP_INVALID: [401, 'The proof of possession is invalid'],
+  POP_REPLAYED: [401, 'The proof of possession was used already'],
+  SCOPE: [403, 'The policy does not accept evidence of this scope for the tenant'],
+  SEAL_OPEN: [422, 'A sealed value does not open'],
+  CONTEXT_MISMATCH: [422, 'The encryption context is not the one of this job'],
+  CONTEXT_FORMAT: [400, 'The encryption context is malformed'],
+  TENANT_MISMATCH: [403, 'The message is of another tenant'],
+  ZONE_DENIED: [403, 'The policy does not allow this compliance zone'],
+  CLASSIFICATION_DENIED: [403, 'The policy does not allow this data classification'],
+  KEY_UNKNOWN: [422, 'The tenant key is unknown'],
+  KEY_STATE: [403, 'The tenant key is in a state that does not allow this'],
+  KEY_SEALER_LOST: [503, 'The tenant key cannot be unsealed'],
+  KEY_UNWRAP: [422, 'The data key does not unwrap'],
+  MESSAGE_FORMAT: [400, 'The message is not a well-formed AWS Encryption SDK message'],
+  MESSAGE_SUITE: [400, 'The message uses another algorithm suite'],
+  MESSAGE_COMMITMENT: [422, 'The message commits to another key'],
+  MESSAGE_HEADER_TAG: [422, 'The header of the message was altered'],
+  RECEIPT_NOT_STORED: [503, 'The receipt could not be stored'],
+
+  MANIFEST_TENANT: [422, 'The key manifest is of another tenant'],
+  MANIFEST_FORMAT: [400, 'The key manifest is malformed'],
+  MANIFEST_ROLLBACK: [422, 'The key manifest is older than one seen before'],
+  DIRECTORY_SIGNATURE: [403, 'The cell directory is not signed by the owner'],
+  DIRECTORY_ROLLBACK: [403, 'The cell directory is older than one seen before'],
+  DIRECTORY_CELL: [403, 'The cell is not in the directory'],
+  RESULT_SIGNATURE: [422, 'The signature of the result is invalid'],
+  RESULT_MESSAGE: [422, 'The result is about another message'],
+  RESULT_JOB: [422, 'The result is about another job'],
+  RESULT_FORMAT: [400, 'The result is malformed'],
+  RESULT_SESSION: [422, 'The result is of another session'],
+  RECEIPT_FORMAT: [400, 'The receipt is malformed'],
+  RECEIPT_OWNER: [422, 'The receipt names another owner'],
+
+  INTERNAL: [500, 'Something went wrong on this side'],
+};
+
+const SERVICE = {
+  UNAUTHENTICATED: [401, 'An API key is required'],
+  KEY_EXPIRED: [401, 'The API key has expired'],
+  KEY_REVOKED: [401, 'The API key was revoked'],
+  FORBIDDEN_SCOPE: [403, 'The API key has not the scope required'],
+  NOT_FOUND: [404, 'There is no such thing'],
+  METHOD_NOT_ALLOWED: [405, 'The method is not allowed here'],
+  JOB_CONFLICT: [409, 'The job exists with other bytes'],
+  LEASE_STALE: [409, 'The lease was lost'],
+  TENANT_CONFLICT: [409, 'The tenant exists with another zone'],
+  TENANT_UNKNOWN: [404, 'The tenant is unknown'],
+  RECEIPT_CONFLICT: [409, 'The receipt number is taken by another receipt'],
+  VALIDATION: [400, 'The request does not fit the schema'],
+  BAD_REQUEST: [400, 'The request is malformed'],
+  BODY_EMPTY: [400, 'The body is empty'],
+  BODY_TOO_LARGE: [413, 'The body is too large'],
+  HEADERS_TOO_LARGE: [431, 'The header fields are too large'],
+  UNSUPPORTED_MEDIA_TYPE: [415, 'The media type is not the one required'],
+  REQUEST_TIMEOUT: [408, 'The request took too long to arrive'],
+  RATE_LIMITED: [429, 'Too many requests'],
+  BACK_PRESSURE: [503, 'The queue is full'],
+  BROKER_UNAVAILABLE: [503, 'The broker does not answer'],
+  BROKER_UNVERIFIED: [503, 'The broker did not prove itself'],
+  LEDGER_UNAVAILABLE: [503, 'The ledger does not answer'],
+  STORE_UNAVAILABLE: [503, 'The store does not answer'],
+  STORE_FULL: [507, 'The store is full'],
+  NOT_READY: [503, 'The service is not ready'],
+} as const satisfies Record<string, Entry>;
+
+export type ServiceCode = keyof typeof SERVICE;
+export type ProblemCode = RefusalCode | ServiceCode;
+
+/** Every code there is. */
+export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly title: string }>> = Object.freeze(
+  Object.fromEntries(Object.entries({ ...REFUSALS, ...SERVICE }).map(([code, [status, title]]) => [code, Object.freeze({ status, title })])),
+) as Readonly<Record<ProblemCode, { readonly status: number; readonly title: string }>>;
+
+export const isProblemCode = (code: string): code is ProblemCode => Object.hasOwn(PROBLEMS, code);
+
+export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
+const TYPE_BASE = 'https://confidential-cat-counter.dev/problems/';
+export const problemType = (code: ProblemCode): string => TYPE_BASE + code.toLowerCase().replaceAll('_', '-');
+
+/** An error with a code of the table. `detail` and `next` are shown to the caller: never text of another error. */
+export class CccError extends Error {
+  override readonly name = 'CccError';
+  readonly code: ProblemCode;
+  /** HTTP status. */
+  readonly status: number;
+  /** What the reader can do about it. */
+  readonly next: string;
+  readonly detail: string | undefined;
+  /** Whole seconds, for the header Retry-After. */
+  readonly retryAfter: number | undefined;
+
+  constructor(code: ProblemCode, next: string, options: { detail?: string; retryAfter?: number; cause?: unknown } = {}) {
+    super(`${code}: ${options.detail ?? PROBLEMS[code].title}. ${next}`, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = PROBLEMS[code].status;
+    this.next = next;
+    this.detail = options.detail;
+    this.retryAfter = options.retryAfter;
+  }
+}
+
+const wireReason = ({ code, path, have, need, next }: Reason) => ({
+  code, path, ...(have === undefined ? {} : { have }), ...(need === undefined ? {} : { need }), next,
+});
+
+/** Anything thrown, as a problem document. What is neither a CccError nor a Refusal is INTERNAL; its text stays here. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof CccError) {
+    const detail = error.detail === undefined ? error.next : `${error.detail}. ${error.next}`;
+    return { type: problemType(error.code), title: PROBLEMS[error.code].title, status: error.status, code: error.code, detail };
+  }
+  if (error instanceof Refusal) {
+    const { code } = error;
+    const { status, title } = PROBLEMS[code];
+    const detail = error.reasons[0]?.next;
+    return { type: problemType(code), title, status, code, ...(detail === undefined ? {} : { detail }), reasons: error.reasons.map(wireReason) };
+  }
+  return {
+    type: problemType('INTERNAL'), title: PROBLEMS.INTERNAL.title, status: 500, code: 'INTERNAL',
+    detail: 'This is a defect of the service; try again later and report the request id.',
+  };
+}
