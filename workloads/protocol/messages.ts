@@ -78,6 +78,8 @@ export const challengeRequestSchema = z.strictObject({ role: z.enum(ROLES), plat
 export const challengeSchema = z.strictObject({
   challenge_id: b64uText(16), nonce: b64uText(32), audience: z.string().min(1).max(255), expires_at: epochSeconds, policy_digest: b64uText(32),
 });
+/** `POST broker /v1/evidence`; `instance` is the name in `ccc-broker` and the audience of this broker's challenges. */
+export const brokerEvidenceSchema = attestedSchema.extend({ instance: z.string().min(1).max(64) });
 export const attestRequestSchema = attestedSchema;
 export const sessionSchema = z.strictObject({
   /** JWT signed by the broker; useless without the attested key (proof of possession). */
@@ -88,6 +90,25 @@ export const sessionSchema = z.strictObject({
   expires_at: epochSeconds,
 });
 export type Session = z.infer<typeof sessionSchema>;
+/** Payload of the session (JWT, typ `ccc-session+jwt`, signed by the broker's attested key). */
+export const sessionPayloadSchema = z.strictObject({
+  iss: z.string().min(1).max(64),
+  sid: b64uText(16),
+  role: z.enum(ROLES),
+  cell: cellName,
+  cnf: z.strictObject({ jwk: z.strictObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: b64uText(32) }) }),
+  claims_digest: hexText(32),
+  policy_digest: b64uText(32),
+  policy_revision: z.number().int().min(1),
+  iat: epochSeconds,
+  exp: epochSeconds,
+});
+export type SessionPayload = z.infer<typeof sessionPayloadSchema>;
+/** Counter -> gateway: `POST /internal/v1/sessions`; what clients later verify themselves. */
+export const registerSessionSchema = attestedSchema.extend({ session: compactJws, ear: compactJws });
+export type RegisterSession = z.infer<typeof registerSessionSchema>;
+/** The path in the proof of a release, at the gateway and at the broker alike: the gateway only passes it on. */
+export const RELEASE_PATH = '/internal/v1/release';
 
 export const releaseRequestSchema = z.strictObject({
   items: z.array(z.strictObject({ tenant_id: tenantId, job_id: jobId, header: b64uText(1, 65_536) })).min(1).max(64),
@@ -110,7 +131,18 @@ export type ReleaseResponse = z.infer<typeof releaseResponseSchema>;
 
 export const storedKeySchema = tenantKeySchema.extend({ tenant_id: tenantId, zone: zoneName, cell: cellName, sealed: b64uText(1, 16_384), created_at: epochSeconds });
 export type StoredKey = z.infer<typeof storedKeySchema>;
+/** `GET /internal/v1/policy`: the owner's policy as signed. It is public, so it needs no proof: a broker reads it before it can be known. */
+export const policyResponseSchema = z.strictObject({ policy: compactJws });
+/** `GET /internal/v1/tenant-keys?tenant=`: rows of that tenant; `sealed_total` counts the cell's sealed keys of all tenants. */
+export const tenantKeysResponseSchema = z.strictObject({ keys: z.array(storedKeySchema).max(64), sealed_total: z.number().int().min(0) });
+/** `PUT /internal/v1/tenant-keys`: all rows or none; an id that exists with other bytes is a conflict. */
+export const putTenantKeysSchema = z.strictObject({ keys: z.array(storedKeySchema).min(1).max(8) });
+/** `POST broker /v1/tenant-keys`: a tenant's first keys are born. Answers the public halves, the same ones when asked again. */
+export const createTenantKeysSchema = z.strictObject({ tenant_id: tenantId, zone: zoneName });
+export const createdTenantKeysSchema = z.strictObject({ keys: z.array(tenantKeySchema) });
 export const receiptRowSchema = z.strictObject({ instance: z.string().min(1).max(64), seq: z.number().int().min(1), jws: compactJws });
+/** `POST /internal/v1/receipts`: answered (204) only once all rows are stored; the same row again is no error, another one under its number is. */
+export const receiptsRequestSchema = z.strictObject({ receipts: z.array(receiptRowSchema).min(1).max(256) });
 /** Payload of a broker's receipt (JWS, typ `ccc-broker-receipt+jws`): a chain per instance. */
 export const brokerReceiptSchema = z.strictObject({
   v: z.literal('ccc-broker-receipt/v1'),
