@@ -6,12 +6,13 @@
  * same arguments after a {@link LedgerUnavailable}: it answers as if the first attempt had been heard.
  */
 import type { Clock } from '../protocol/clock.ts';
-import type { Classification } from '../protocol/context.ts';
+import type { CLASSIFICATIONS } from '../protocol/context.ts';
 import type { JOB_EVENTS, JobState, Sealed, StoredKey } from '../protocol/messages.ts';
 
 export { openLedger } from './open.ts';
 export { LedgerError, LedgerUnavailable } from './errors.ts';
 
+export type Classification = (typeof CLASSIFICATIONS)[number];
 export type JobEventName = (typeof JOB_EVENTS)[number];
 export type FinalState = Extract<JobState, 'completed' | 'rejected' | 'failed'>;
 
