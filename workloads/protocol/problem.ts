@@ -110,6 +110,15 @@ const REFUSALS: Record<RefusalCode, Entry> = {
   RESULT_SESSION: [422, 'The result is of another session'],
   RECEIPT_FORMAT: [400, 'The receipt is malformed'],
   RECEIPT_OWNER: [422, 'The receipt names another owner'],
+  MANIFEST_BROKER: [422, 'The key manifest names other broker keys than its evidence'],
+  DIRECTORY_FORMAT: [422, 'The cell directory is signed, but not of the format'],
+  DIRECTORY_EXPIRED: [422, 'The cell directory has expired'],
+  RESULT_ABSENT: [422, 'The job ended without a result'],
+  RESULT_OUTCOME: [422, 'The outcome of the result is not consistent'],
+  RESULT_MODEL: [422, 'The result is from a detector that the policy does not name'],
+  RESULT_CLAIMS: [422, 'The result names other claims than its evidence gives'],
+  RECEIPT_BROKER: [422, 'A receipt of the broker does not hold'],
+  PICTURE_FORMAT: [422, 'The picture is not a well-formed JPEG, PNG or WebP file'],
 
   INTERNAL: [500, 'Something went wrong on this side'],
 };
