@@ -24,6 +24,7 @@ const REFUSALS: Record<RefusalCode, Entry> = {
   FMT_PCR: [400, 'A register of the evidence has a wrong form'],
   FMT_DIGEST: [400, 'The digest algorithm of the evidence is unknown'],
   FMT_PLATFORM: [400, 'The platform is unknown or not the one asked for'],
+  FMT_NITROTPM: [400, 'The evidence is of an EC2 NitroTPM, not of a Nitro Enclave'],
   COSE_HEADER: [400, 'The COSE header is not the one required'],
   COSE_STRUCTURE: [400, 'The evidence is not a COSE_Sign1 structure'],
 
@@ -95,6 +96,7 @@ const REFUSALS: Record<RefusalCode, Entry> = {
   MESSAGE_SUITE: [400, 'The message uses another algorithm suite'],
   MESSAGE_COMMITMENT: [422, 'The message commits to another key'],
   MESSAGE_HEADER_TAG: [422, 'The header of the message was altered'],
+  MESSAGE_BODY: [422, 'The body of the message does not decrypt'],
   RECEIPT_NOT_STORED: [503, 'The receipt could not be stored'],
 
   MANIFEST_TENANT: [422, 'The key manifest is of another tenant'],
