@@ -1,0 +1,102 @@
+/** `ccc`: one command line for operators and for people with pictures. Each command is a file in commands/, loaded when it is called. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { SCOPES } from './cell/admin.ts';
+import { EXIT, fail } from './cli/output.ts';
+
+/** What a command gives back: its exit code. */
+export type Outcome = Promise<number>;
+type Action = (...args: never[]) => Outcome;
+
+const whole = (min: number, max: number) => (value: string): number => {
+  const n = Number(value);
+  if (!Number.isInteger(n) || n < min || n > max) throw new InvalidArgumentError(`a whole number from ${min} to ${max}.`);
+  return n;
+};
+const collect = (value: string, all: string[] = []): string[] => [...all, ...value.split(',')];
+
+const data = () => new Option('--data <folder>', 'folder of the cell (default: $CCC_HOME or .ccc)');
+const json = () => new Option('--json', 'one JSON document on standard output');
+const client = (command: Command) => command.addOption(data()).addOption(json())
+  .option('--url <url>', 'gateway (or $CCC_URL, or the saved profile)')
+  .option('--api-key <key>', 'API key (or $CCC_API_KEY: better, since others can see a command line)')
+  .option('--owner <key>', 'pinned public key of the deployment\'s owner (or $CCC_OWNER_KEY)')
+  .option('--tenant <name>', 'tenant (or $CCC_TENANT)')
+  .option('--zone <name>', 'compliance zone (or $CCC_ZONE)')
+  .option('--cell <name>', 'cell (or $CCC_CELL)');
+
+let exitCode: number = EXIT.ok;
+
+/** Loads the command's file when called; the last argument that commander gives is the command itself. */
+const run = (load: () => Promise<Action>) => async (...args: unknown[]): Promise<void> => {
+  const options = args.at(-2) as { json?: boolean };
+  try {
+    exitCode = await (await load())(...(args.slice(0, -1) as never[]));
+  } catch (error) {
+    exitCode = fail(error, options.json === true);
+  }
+};
+
+export function program(): Command {
+  const ccc = new Command('ccc')
+    .description('Counts cats in encrypted pictures inside attested workloads.')
+    .version('0.1.0')
+    .showHelpAfterError('(ccc help COMMAND shows how to call it)')
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 usage, 3 refused by a verification, 4 cell unavailable, 130 interrupted.');
+
+  ccc.command('demo').description('start a cell, count pictures with a known number of cats, verify every result, show what an operator can see')
+    .argument('[files...]', 'your own pictures (JPEG, PNG, WebP) instead of the known ones')
+    .option('--keep', 'leave the cell running and print the address of the page and the API')
+    .addOption(json()).action(run(async () => (await import('./commands/demo.ts')).demo));
+
+  ccc.command('up').description('run a development cell on this machine: gateway, broker, counters, PostgreSQL')
+    .addOption(data()).option('--counters <n>', 'number of counters', whole(1, 64), 2).option('--port <port>', 'public port (default: a free one)', whole(1, 65_535))
+    .addOption(json()).action(run(async () => (await import('./commands/up.ts')).up));
+
+  client(ccc.command('count').description('encrypt pictures here, have them counted, verify the results')
+    .argument('<files...>', 'JPEG, PNG or WebP')
+    .option('--classification <class>', 'public, internal, confidential or restricted', 'confidential')
+    .option('--receipts <folder>', 'folder for the receipts', '.'))
+    .action(run(async () => (await import('./commands/count.ts')).count));
+
+  client(ccc.command('jobs').description('list the tenant\'s jobs')
+    .option('--state <state>', 'accepted, leased, completed, rejected or failed').option('--limit <n>', 'how many', whole(1, 1000), 20))
+    .action(run(async () => (await import('./commands/jobs.ts')).jobs));
+
+  ccc.command('verify').description('verify a receipt offline').argument('<receipt>', 'file written by ccc count, the demo or the page')
+    .addOption(data()).addOption(json()).option('--owner <key>', 'pinned public key of the deployment\'s owner (or $CCC_OWNER_KEY, or the cell\'s folder)')
+    .action(run(async () => (await import('./commands/verify.ts')).verify));
+
+  const tenant = ccc.command('tenant').description('tenants of the cell (through its admin socket)');
+  tenant.command('add').argument('<name>').requiredOption('--zone <zone>', 'compliance zone of the signed policy').addOption(data()).addOption(json())
+    .description('add a tenant; the broker makes its keys').action(run(async () => (await import('./commands/tenant.ts')).tenantAdd));
+
+  const key = ccc.command('key').description('API keys (through the admin socket)');
+  key.command('add').argument('<tenant>').option('--scope <scope>', `${SCOPES.join(', ')}; repeat or separate by commas (default: all)`, collect)
+    .option('--expires-days <n>', 'days until it expires', whole(1, 3650)).option('--save', 'write it to the client profile of the cell\'s folder').addOption(data()).addOption(json())
+    .description('make an API key; it is shown once').action(run(async () => (await import('./commands/tenant.ts')).keyAdd));
+
+  client(ccc.command('page').description('serve the page from this machine, with the pinned owner key').option('--port <port>', 'port (default: a free one)', whole(1, 65_535)))
+    .action(run(async () => (await import('./commands/page.ts')).page));
+
+  const model = ccc.command('model').description('the detector');
+  model.command('check').argument('[file]', 'an ONNX file; the pinned default otherwise').addOption(json())
+    .description('run fixed inputs, print digest and classes').action(run(async () => (await import('./commands/model.ts')).modelCheck));
+
+  ccc.command('doctor').description('check this machine and a cell\'s folder; say what to do about what is wrong')
+    .addOption(data()).addOption(json()).action(run(async () => (await import('./commands/doctor.ts')).doctor));
+  return ccc;
+}
+
+async function main(): Promise<void> {
+  const ccc = program();
+  for (const command of [ccc, ...ccc.commands, ...ccc.commands.flatMap((c) => c.commands)]) command.exitOverride();
+  try {
+    await ccc.parseAsync();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+  process.exitCode = exitCode;
+}
+
+await main();

@@ -1,0 +1,143 @@
+/**
+ * Makes the folder of a development cell: owner key, development root, cell.json, measurements, signed policy and
+ * directory. What exists is kept; policy and directory are signed anew, with a higher revision, only when their content changed.
+ */
+import { createServer } from 'node:net';
+import { readFile } from 'node:fs/promises';
+import { b64u, type Bytes, fromB64u, hex } from '../../attestation/bytes.ts';
+import { canonicalJson } from '../../attestation/canonical.ts';
+import type { Role } from '../../attestation/evidence.ts';
+import { createDevelopmentRoot, developmentRoot } from '../../attestation/platforms/simulated/attest.ts';
+import { DEFAULT_MODEL } from '../../workloads/detectors/model.ts';
+import { cellSchema, type CellConfig, origin, parseCell } from '../../workloads/protocol/cell.ts';
+import { CLASSIFICATIONS } from '../../workloads/protocol/context.ts';
+import { verifyDirectory, verifyPolicy } from '../../workloads/protocol/documents.ts';
+import { generateSigningKey, importSigningKey, signJws } from '../../workloads/protocol/jws.ts';
+import { measureRole, type Registers } from '../../workloads/protocol/measure.ts';
+import { type CellDirectory, DIRECTORY_TYPE, type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
+import { at, makeFolders, readOptional, writeWhole } from './folder.ts';
+
+const DAY = 86_400;
+const LIFETIME = 30 * DAY;
+/** Signed anew when less than this is left. */
+const RENEW_BEFORE = 7 * DAY;
+
+export interface PrepareOptions {
+  readonly name?: string;
+  readonly region?: string;
+  /** Public port; a free one unless told. */
+  readonly port?: number;
+  /** Epoch milliseconds. */
+  readonly now?: () => number;
+  /** Measurements of code other than this tree's (tests show that they are refused). */
+  readonly measure?: (role: Role) => Promise<Registers>;
+}
+
+export interface PreparedCell {
+  readonly folder: string;
+  readonly cell: CellConfig;
+  readonly ownerKey: Bytes;
+  readonly policyRevision: number;
+  /** True when this call made the owner key. */
+  readonly created: boolean;
+}
+
+async function ownerKeys(folder: string): Promise<{ publicKey: Bytes; privateKey: CryptoKey; created: boolean }> {
+  const path = at(folder).ownerKey;
+  const existing = await readOptional(path);
+  if (existing !== undefined) {
+    const jwk = JSON.parse(existing) as JsonWebKey;
+    return { publicKey: fromB64u(jwk.x ?? ''), privateKey: await importSigningKey(jwk), created: false };
+  }
+  const { publicKey, privateKey } = await generateSigningKey({ extractable: true });
+  await writeWhole(path, JSON.stringify(await crypto.subtle.exportKey('jwk', privateKey)));
+  await writeWhole(at(folder).ownerPublic, `${b64u(publicKey)}\n`, 0o644);
+  return { publicKey, privateKey, created: true };
+}
+
+async function isFree(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const server = createServer().once('error', () => done(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
+  });
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((done, failed) => {
+    const server = createServer().once('error', failed);
+    server.listen(0, '127.0.0.1', () => done(server));
+  })));
+  const ports = servers.map((s) => (s.address() as { port: number }).port);
+  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
+  return ports;
+}
+
+async function cellConfig(folder: string, ownerKey: Bytes, options: PrepareOptions): Promise<{ cell: CellConfig; configDigest: Bytes }> {
+  const path = at(folder).cell;
+  const existing = await readOptional(path);
+  if (existing !== undefined) {
+    const { cell } = await parseCell(new TextEncoder().encode(existing) as Bytes);
+    const ports = [cell.gateway.public.port, cell.gateway.internal.port, cell.broker.port];
+    const keep = (options.port === undefined || options.port === cell.gateway.public.port) && cell.ownerKey === b64u(ownerKey);
+    if (keep && (await Promise.all(ports.map(isFree))).every(Boolean)) return parseCell(new TextEncoder().encode(existing) as Bytes);
+  }
+  const [publicPort = 0, internal = 0, broker = 0] = await freePorts(3);
+  const here = (port: number) => ({ host: '127.0.0.1', port });
+  const cell = cellSchema.parse({
+    cell: options.name ?? 'local', cloud: 'local', region: options.region ?? 'local-1', epoch: 1, platform: 'aws-nitro', simulated: true,
+    ownerKey: b64u(ownerKey), gateway: { public: here(options.port ?? publicPort), internal: here(internal) }, broker: here(broker),
+  } satisfies CellConfig);
+  await writeWhole(path, `${JSON.stringify(cell, null, 2)}\n`, 0o644);
+  return parseCell(new Uint8Array(await readFile(path)));
+}
+
+/** Measurements have one source: the lock file. For a development cell it is written from the tree at start. */
+async function measurements(folder: string, measure: (role: Role) => Promise<Registers>): Promise<Record<Role, Registers>> {
+  const [broker, counter] = await Promise.all([measure('broker'), measure('counter')]);
+  await writeWhole(at(folder).lock, `${JSON.stringify({ v: 1, platform: 'aws-nitro', source: 'development', roles: { broker, counter } }, null, 2)}\n`, 0o644);
+  return { broker, counter };
+}
+
+type Dated = { revision: number; notAfter: number };
+
+/** Keeps the signed document while its content is the same and it lasts; signs the next revision otherwise. */
+async function signed<T extends Dated>(path: string, type: string, content: Omit<T, keyof Dated>, key: CryptoKey, now: number, read: (jws: string) => Promise<T>): Promise<T> {
+  const existing = await readOptional(path);
+  const last = existing === undefined ? undefined : await read(existing.trim()).catch(() => undefined);
+  if (last !== undefined) {
+    const { revision: _, notAfter, ...rest } = last;
+    if (canonicalJson(rest) === canonicalJson(content) && notAfter - now > RENEW_BEFORE) return last;
+  }
+  const next = { ...content, revision: (last?.revision ?? 0) + 1, notAfter: now + LIFETIME } as unknown as T;
+  await writeWhole(path, await signJws(type, next, key), 0o644);
+  return next;
+}
+
+export async function prepareCell(folder: string, options: PrepareOptions = {}): Promise<PreparedCell> {
+  const now = Math.floor((options.now ?? Date.now)() / 1000);
+  await makeFolders(folder);
+  const owner = await ownerKeys(folder);
+  const { cell, configDigest } = await cellConfig(folder, owner.publicKey, options);
+  await createDevelopmentRoot(at(folder).simulated, { region: cell.region, now });
+  const [root, measured] = await Promise.all([developmentRoot(at(folder).simulated), measurements(folder, options.measure ?? measureRole)]);
+
+  const deployment = 'development';
+  const appraisal = (role: Role) => ({
+    id: `${deployment}/${role}`, role, maxAgeSeconds: 300, allowDevelopment: true, scopes: ['enclave' as const],
+    references: [{ id: `${role}@tree`, platform: 'aws-nitro' as const, registers: measured[role] }],
+  });
+  const policy = await signed<OwnerPolicy>(at(folder).policy, POLICY_TYPE, {
+    deployment,
+    roles: { broker: appraisal('broker'), counter: appraisal('counter') },
+    developmentRoots: [{ platform: root.platform, name: root.name, certSha256: root.certSha256, spkiSha256: root.spkiSha256 }],
+    revoked: [],
+    zones: [{ name: 'local', regions: [cell.region], origin: 'proven' }],
+    tenants: [{ tenant: '*', zones: ['local'], classifications: [...CLASSIFICATIONS], scopes: ['enclave'], egress: ['count', 'boxes', 'scores', 'image'] }],
+    detectors: [{ name: DEFAULT_MODEL.name, digest: DEFAULT_MODEL.digest, threshold: DEFAULT_MODEL.threshold }],
+  }, owner.privateKey, now, async (jws) => (await verifyPolicy(jws, owner.publicKey, now)).policy);
+  await signed<CellDirectory>(at(folder).directory, DIRECTORY_TYPE, {
+    deployment,
+    cells: [{ name: cell.cell, cloud: cell.cloud, region: cell.region, url: origin(cell.gateway.public), configDigest: hex(configDigest), epoch: cell.epoch }],
+  }, owner.privateKey, now, async (jws) => (await verifyDirectory(jws, owner.publicKey, now)).directory);
+  return { folder, cell, ownerKey: owner.publicKey, policyRevision: policy.revision, created: owner.created };
+}

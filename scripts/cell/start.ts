@@ -1,0 +1,82 @@
+/** Starts a prepared cell and answers when it is ready. */
+import { startPostgres } from '../../workloads/ledger/postgres.ts';
+import { ensureDefaultModel } from '../../workloads/detectors/model.ts';
+import { origin } from '../../workloads/protocol/cell.ts';
+import type { Log } from '../../workloads/protocol/log.ts';
+import { UserError } from '../cli/output.ts';
+import { at } from './folder.ts';
+import { prepareCell, type PreparedCell, type PrepareOptions } from './prepare.ts';
+import { claimFolder, supervise, type Supervised } from './supervise.ts';
+
+export interface StartOptions extends PrepareOptions {
+  readonly counters: number;
+  readonly log: Log;
+  /** What is being done, for a progress line. */
+  readonly onProgress?: (text: string) => void;
+}
+
+export interface RunningCell extends PreparedCell {
+  /** The public API and page. */
+  readonly url: string;
+  /** The embedded server's, or the one that DATABASE_URL names. */
+  readonly databaseUrl: string;
+  readonly processes: readonly Supervised[];
+  /** Process id of the embedded database; undefined for a server of somebody else's. */
+  databasePid(): number | undefined;
+  stop(): Promise<void>;
+}
+
+const READY_WITHIN_MS = 60_000;
+
+async function untilReady(url: string, processes: readonly Supervised[], folder: string): Promise<void> {
+  const until = Date.now() + READY_WITHIN_MS;
+  for (;;) {
+    const ready = await fetch(`${url}/v1/health`, { signal: AbortSignal.timeout(2_000) }).then((r) => r.ok, () => false);
+    if (ready) return;
+    const broken = processes.find((p) => p.restarts() >= 3);
+    if (broken !== undefined || Date.now() > until) {
+      throw new UserError('CELL_NOT_READY', broken ? `The process ${broken.name} ends again and again.` : 'The cell did not become ready within a minute.', `Read the logs in ${at(folder).logs}, or run: ccc doctor`);
+    }
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+export async function startCell(folder: string, options: StartOptions): Promise<RunningCell> {
+  const say = options.onProgress ?? (() => {});
+  say('preparing keys, measurements and policy');
+  const prepared = await prepareCell(folder, options);
+  const release = await claimFolder(folder);
+  const stops: (() => Promise<void>)[] = [release];
+  const stop = async () => {
+    for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next();
+  };
+  try {
+    const external = process.env['DATABASE_URL'];
+    say(external ? 'reaching the database that DATABASE_URL names' : 'starting PostgreSQL and checking the detector');
+    const [database] = await Promise.all([
+      external ? { url: external, pid: () => undefined, stop: async () => {} } : startPostgres({ folder: at(folder).postgres, log: options.log }),
+      ensureDefaultModel(say),
+    ]);
+    stops.push(() => database.stop());
+
+    say('starting gateway, broker and counters');
+    const program = (role: string, name: string, args: string[] = [], env: Record<string, string> = {}) =>
+      supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env }, folder, options.log);
+    const processes = [
+      program('gateway', 'gateway', [], { DATABASE_URL: database.url }),
+      program('broker', 'broker'),
+      ...Array.from({ length: options.counters }, (_, i) => program('counter', `counter-${i + 1}`, ['--name', `counter-${i + 1}`])),
+    ];
+    // Counters first: they give their leases back while there is still somebody to give them to.
+    stops.push(async () => {
+      await Promise.all(processes.slice(2).map((p) => p.stop()));
+      await Promise.all(processes.slice(0, 2).map((p) => p.stop()));
+    });
+    const url = origin(prepared.cell.gateway.public);
+    await untilReady(url, processes, folder);
+    return { ...prepared, url, databaseUrl: database.url, processes, databasePid: () => database.pid(), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Runs the processes of one cell: PostgreSQL, gateway, broker, counters. A process that dies is started again with a growing
+ * delay; when this process ends, however it ends, the others end too (their standard input closes).
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../../workloads/protocol/log.ts';
+import { ROOT } from '../../workloads/protocol/measure.ts';
+import { at, readOptional, writeWhole } from './folder.ts';
+import { UserError } from '../cli/output.ts';
+
+const FIRST_DELAY_MS = 200;
+const LONGEST_DELAY_MS = 10_000;
+/** A process that lived this long starts again at the first delay. */
+const STEADY_MS = 30_000;
+const STOP_GRACE_MS = 10_000;
+
+export interface Supervised {
+  readonly name: string;
+  pid(): number | undefined;
+  restarts(): number;
+  /** For drills and tests: the supervisor then does what it does after a crash. */
+  kill(signal: NodeJS.Signals): void;
+  stop(): Promise<void>;
+}
+
+export interface Program {
+  readonly name: string;
+  readonly script: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Only what a process needs: nothing of the operator's environment reaches it by accident. */
+function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  const kept = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'SystemRoot', 'npm_execpath'].flatMap((key) => (process.env[key] === undefined ? [] : [[key, process.env[key]] as const]));
+  return { ...Object.fromEntries(kept), CCC_SUPERVISED: '1', ...extra };
+}
+
+export function supervise(program: Program, folder: string, log: Log): Supervised {
+  let child: ChildProcess | undefined;
+  let stopping = false;
+  let restarts = 0;
+  let delay = FIRST_DELAY_MS;
+  let timer: NodeJS.Timeout | undefined;
+  let ended: Promise<void> = Promise.resolve();
+
+  const run = async () => {
+    const file = await open(join(at(folder).logs, `${program.name}.log`), 'a', 0o600);
+    if (stopping) return void (await file.close());
+    const began = Date.now();
+    // An own process group: a Ctrl-C at the terminal reaches the supervisor alone, which then stops everything in order.
+    const started = spawn(process.execPath, [join(ROOT, program.script), ...program.args], { cwd: ROOT, detached: true, stdio: ['pipe', file.fd, file.fd], env: environment(program.env) });
+    child = started;
+    started.stdin?.on('error', () => { /* the process is gone; its end is handled below */ });
+    ended = new Promise((done) => {
+      started.once('error', () => done());
+      started.once('exit', (exit, signal) => {
+        done();
+        child = undefined;
+        if (stopping) return;
+        if (Date.now() - began > STEADY_MS) delay = FIRST_DELAY_MS;
+        log.warn('process ended; starting it again', { where: program.name, ...(exit === null ? {} : { exit }), ...(signal === null ? {} : { signal }), ms: delay });
+        restarts += 1;
+        timer = setTimeout(() => void run(), delay);
+        delay = Math.min(delay * 2, LONGEST_DELAY_MS);
+      });
+    });
+    await file.close();
+  };
+  void run();
+
+  return {
+    name: program.name,
+    pid: () => child?.pid,
+    restarts: () => restarts,
+    kill: (signal) => void child?.kill(signal),
+    async stop() {
+      stopping = true;
+      clearTimeout(timer);
+      if (child === undefined) return;
+      child.kill('SIGTERM');
+      child.kill('SIGCONT');
+      const force = setTimeout(() => child?.kill('SIGKILL'), STOP_GRACE_MS);
+      await ended;
+      clearTimeout(force);
+    },
+  };
+}
+
+/** Refuses a second cell on the same folder while the first one lives. */
+export async function claimFolder(folder: string): Promise<() => Promise<void>> {
+  const path = at(folder).running;
+  const existing = await readOptional(path);
+  if (existing !== undefined) {
+    const { pid } = JSON.parse(existing) as { pid: number };
+    let alive = true;
+    try {
+      process.kill(pid, 0);
+    } catch (error) {
+      alive = (error as NodeJS.ErrnoException).code === 'EPERM';
+    }
+    if (alive) throw new UserError('CELL_RUNNING', `A cell already runs on ${folder} (process ${pid}).`, `Use it (ccc count --data ${folder} FILE), stop it, or name another folder with --data.`);
+  }
+  await writeWhole(path, JSON.stringify({ pid: process.pid }));
+  return () => rm(path, { force: true });
+}
