@@ -24,7 +24,6 @@ export const SUITE_ID = 0x0478;
 export const MAX_HEADER = 60 * 1024;
 export const MAX_WRAPS = 8;
 export const MAX_FRAME = 1024 * 1024;
-/** Bytes of a message that a client may send, the gateway's limit. */
 const TAG = 16;
 const IV = 12;
 const LAST_FRAME = 0xffff_ffff;
