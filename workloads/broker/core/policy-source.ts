@@ -1,0 +1,95 @@
+/**
+ * The owner's policy in force. It comes over the gateway, which is trusted for nothing: the owner's signature decides, a
+ * revision never goes back, and a policy that was not confirmed lately or has ended means that everything is refused.
+ */
+import type { Bytes } from '../../../attestation/bytes.ts';
+import { refuse } from '../../../attestation/refusal.ts';
+import { type Clock, seconds } from '../../protocol/clock.ts';
+import { verifyPolicy } from '../../protocol/documents.ts';
+import { type Log, errorFields } from '../../protocol/log.ts';
+import type { OwnerPolicy } from '../../protocol/owner.ts';
+
+export interface PolicyInForce {
+  readonly policy: OwnerPolicy;
+  /** SHA-256 of the compact JWS. */
+  readonly digest: Bytes;
+  readonly jws: string;
+}
+
+export interface PolicySourceOptions {
+  readonly fetch: () => Promise<string>;
+  /** Raw Ed25519. */
+  readonly ownerKey: Bytes;
+  readonly now: Clock;
+  readonly log: Log;
+  /** Called when another policy came into force. */
+  readonly onChange?: (policy: PolicyInForce) => void;
+  /** A policy that could not be confirmed for this long counts as missing. */
+  readonly maxUnconfirmedMs?: number;
+}
+
+export class PolicySource {
+  readonly #options: PolicySourceOptions;
+  readonly #maxUnconfirmedMs: number;
+  #inForce: PolicyInForce | undefined;
+  #confirmedAt = 0;
+  #refreshing: Promise<void> | undefined;
+  #failure: unknown;
+
+  constructor(options: PolicySourceOptions) {
+    this.#options = options;
+    this.#maxUnconfirmedMs = options.maxUnconfirmedMs ?? 300_000;
+  }
+
+  /** Whether a policy ever came into force here. */
+  get known(): boolean {
+    return this.#inForce !== undefined;
+  }
+
+  get #stale(): boolean {
+    return this.#inForce === undefined || this.#options.now() - this.#confirmedAt >= this.#maxUnconfirmedMs;
+  }
+
+  get #ended(): boolean {
+    return this.#inForce !== undefined && this.#inForce.policy.notAfter < seconds(this.#options.now);
+  }
+
+  /** @throws Refusal POLICY_MISSING, POLICY_EXPIRED, or why the document that the gateway has is refused */
+  async current(): Promise<PolicyInForce> {
+    if (this.#stale || this.#ended) await this.refresh();
+    if (this.#ended) refuse('POLICY_EXPIRED', 'policy.notAfter', 'The owner signs a new revision of the policy.');
+    if (this.#inForce === undefined || this.#stale) {
+      if (this.#failure instanceof Error && this.#failure.name === 'Refusal') throw this.#failure;
+      refuse('POLICY_MISSING', 'policy', 'Give the gateway a policy signed by the owner of this cell.');
+    }
+    return this.#inForce;
+  }
+
+  /** Asks the gateway. Never throws: what was in force stays so until it is stale or ended. */
+  async refresh(): Promise<void> {
+    this.#refreshing ??= this.#load().finally(() => { this.#refreshing = undefined; });
+    await this.#refreshing;
+  }
+
+  async #load(): Promise<void> {
+    const { fetch, ownerKey, now, log, onChange } = this.#options;
+    try {
+      const next = await verifyPolicy(await fetch(), ownerKey, seconds(now));
+      const held = this.#inForce;
+      const changed = held === undefined || held.jws !== next.jws;
+      if (changed && held !== undefined && next.policy.revision <= held.policy.revision) {
+        refuse('POLICY_ROLLBACK', 'policy.revision', 'Give the gateway the newest policy.', { have: String(next.policy.revision), need: `above ${held.policy.revision}` });
+      }
+      this.#inForce = next;
+      this.#confirmedAt = now();
+      this.#failure = undefined;
+      if (changed) {
+        log.info('policy-in-force', { revision: next.policy.revision });
+        onChange?.(next);
+      }
+    } catch (error) {
+      this.#failure = error;
+      log.warn('policy-not-refreshed', errorFields(error));
+    }
+  }
+}

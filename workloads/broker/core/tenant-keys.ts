@@ -1,0 +1,155 @@
+/**
+ * Tenant keys are born here and rest in the ledger, sealed. Everything that matters about a key (public half, end, zone, tenant)
+ * is inside the sealed blob or in its AAD, so a row changed in the database does not open, or shows. Only `state` is the
+ * ledger's word: it can keep a key from being used, and bring back one that was not erased yet.
+ */
+import { decode, encode } from 'cborg';
+import { type Bytes, b64u, bytes, equal, fromB64u, hex, sha256, utf8 } from '../../../attestation/bytes.ts';
+import { canonicalJson } from '../../../attestation/canonical.ts';
+import { refuse } from '../../../attestation/refusal.ts';
+import { type Clock, seconds } from '../../protocol/clock.ts';
+import { generateReceivingKey } from '../../protocol/hpke.ts';
+import type { StoredKey, TenantKey } from '../../protocol/messages.ts';
+import type { KeySealer } from '../sealer.ts';
+
+const LIFE_SECONDS = 365 * 86_400;
+const CACHE_MS = 60_000;
+const CACHE_SIZE = 256;
+const RSA_BITS = 3072;
+
+export interface KeyStore {
+  /** Rows of the tenant, whatever their cell. */
+  list(tenantId: string): Promise<readonly StoredKey[]>;
+  /** All or none; never over an existing id. */
+  put(keys: readonly StoredKey[]): Promise<void>;
+}
+
+export interface OpenKey {
+  readonly id: string;
+  readonly alg: TenantKey['alg'];
+  readonly state: TenantKey['state'];
+  readonly zone: string;
+  readonly notAfter: number;
+  readonly publicKey: Bytes;
+  /** A copy, to be filled with zeros by whoever asked for it. Empty for a retired key, which is never opened. */
+  readonly privateKey: Bytes;
+}
+
+interface Secret { readonly publicKey: Bytes; readonly privateKey: Bytes; readonly notAfter: number }
+
+export interface TenantKeysOptions { readonly store: KeyStore; readonly sealer: KeySealer; readonly cell: string; readonly now: Clock }
+
+export class TenantKeys {
+  readonly #options: TenantKeysOptions;
+  /** Opened secrets by the digest of AAD and blob, oldest first. */
+  readonly #cache = new Map<string, { secret: Secret; until: number }>();
+
+  constructor(options: TenantKeysOptions) {
+    this.#options = options;
+  }
+
+  /** @throws Refusal KEY_SEALER_LOST when a row does not open. */
+  async of(tenantId: string): Promise<OpenKey[]> {
+    const rows = await this.#options.store.list(tenantId);
+    const mine = rows.filter((row) => row.tenant_id === tenantId && row.cell === this.#options.cell);
+    return Promise.all(mine.map((row) => this.#open(row)));
+  }
+
+  /**
+   * The tenant's first keys; when it has some, those. `record` writes the receipts: before the keys are stored, so that no key
+   * comes to be without one. @throws Refusal KEY_STATE when they are of another zone, KEY_SEALER_LOST
+   */
+  async create(tenantId: string, zone: string, record: (keyIds: readonly string[]) => Promise<void>): Promise<TenantKey[]> {
+    const existing = await this.of(tenantId);
+    if (existing.length > 0) {
+      wipe(existing);
+      const other = existing.find((key) => key.zone !== zone);
+      if (other !== undefined) refuse('KEY_STATE', 'zone', 'A tenant keeps its zone; make another tenant for another zone.', { have: zone, need: other.zone });
+      return existing.map(toWire);
+    }
+    const [wing, rsa] = await Promise.all([generateReceivingKey(), generateRsa()]);
+    const rows = [
+      await this.#seal({ tenant_id: tenantId, zone, id: `${tenantId}.x-wing.1`, alg: 'X-Wing' }, wing),
+      await this.#seal({ tenant_id: tenantId, zone, id: `${tenantId}.rsa-oaep.1`, alg: 'RSA-OAEP-SHA256' }, rsa),
+    ];
+    await record(rows.map((row) => row.id));
+    await this.#options.store.put(rows);
+    return rows.map(({ id, alg, state, public: publicKey, not_after }) => ({ id, alg, state, public: publicKey, not_after }));
+  }
+
+  /** Forgets what was opened. */
+  clear(): void {
+    for (const { secret } of this.#cache.values()) secret.privateKey.fill(0);
+    this.#cache.clear();
+  }
+
+  async #seal(key: { tenant_id: string; zone: string; id: string; alg: TenantKey['alg'] }, pair: { publicKey: Bytes; privateKey: Bytes }): Promise<StoredKey> {
+    const now = seconds(this.#options.now);
+    const plaintext = bytes(encode({ alg: key.alg, not_after: now + LIFE_SECONDS, private: pair.privateKey, public: pair.publicKey }));
+    try {
+      const sealed = await this.#options.sealer.seal(aadOf({ ...key, cell: this.#options.cell }), plaintext);
+      return { ...key, cell: this.#options.cell, state: 'active', public: b64u(pair.publicKey), not_after: now + LIFE_SECONDS, sealed: b64u(sealed), created_at: now };
+    } finally {
+      plaintext.fill(0);
+      pair.privateKey.fill(0);
+    }
+  }
+
+  async #open(row: StoredKey): Promise<OpenKey> {
+    const { id, alg, state, zone } = row;
+    if (state === 'retired') return { id, alg, state, zone, notAfter: row.not_after, publicKey: fromB64u(row.public), privateKey: new Uint8Array(0) };
+    const { notAfter, publicKey, privateKey } = await this.#secret(row);
+    return { id, alg, state, zone, notAfter, publicKey, privateKey };
+  }
+
+  /** With a private half of the caller's own: the cached one may be wiped at any time. */
+  async #secret(row: StoredKey): Promise<Secret> {
+    const { now, sealer } = this.#options;
+    const aad = aadOf(row);
+    const sealed = fromB64u(row.sealed);
+    const name = hex(await sha256(utf8(`${hex(aad)}.${row.alg}.${row.sealed}`)));
+    for (const [key, entry] of this.#cache) {
+      if (entry.until > now() && this.#cache.size <= CACHE_SIZE) break;
+      entry.secret.privateKey.fill(0);
+      this.#cache.delete(key);
+    }
+    const held = this.#cache.get(name)?.secret;
+    const secret = held ?? readSecret(await sealer.open(aad, sealed), row);
+    if (held === undefined && !this.#cache.has(name)) this.#cache.set(name, { secret, until: now() + CACHE_MS });
+    return { ...secret, privateKey: secret.privateKey.slice() };
+  }
+}
+
+/** canonical JSON {cell, key_id, purpose, tenant_id, zone} */
+const aadOf = (key: { cell: string; id: string; tenant_id: string; zone: string }): Bytes =>
+  utf8(canonicalJson({ cell: key.cell, key_id: key.id, purpose: 'tenant-key', tenant_id: key.tenant_id, zone: key.zone }));
+
+function readSecret(plaintext: Bytes, row: StoredKey): Secret {
+  try {
+    const value = decode(plaintext) as { alg: string; not_after: number; private: Uint8Array; public: Uint8Array };
+    const secret = { publicKey: bytes(value.public), privateKey: bytes(value.private), notAfter: value.not_after };
+    value.private.fill(0);
+    // What the row says beside the blob is for the database's own use; it must still be true.
+    if (value.alg !== row.alg || value.not_after !== row.not_after || !equal(secret.publicKey, fromB64u(row.public))) {
+      secret.privateKey.fill(0);
+      refuse('KEY_SEALER_LOST', 'tenant-key', 'The row was changed beside its sealed part; restore it from a backup of the ledger.', { have: row.id });
+    }
+    return secret;
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+async function generateRsa(): Promise<{ publicKey: Bytes; privateKey: Bytes }> {
+  const pair = await crypto.subtle.generateKey(
+    { name: 'RSA-OAEP', modulusLength: RSA_BITS, publicExponent: bytes([1, 0, 1]), hash: 'SHA-256' }, true, ['encrypt', 'decrypt'],
+  ) as CryptoKeyPair;
+  const [publicKey, privateKey] = await Promise.all([crypto.subtle.exportKey('spki', pair.publicKey), crypto.subtle.exportKey('pkcs8', pair.privateKey)]);
+  return { publicKey: bytes(publicKey), privateKey: new Uint8Array(privateKey) };
+}
+
+export const toWire = (key: OpenKey): TenantKey => ({ id: key.id, alg: key.alg, state: key.state, public: b64u(key.publicKey), not_after: key.notAfter });
+
+export function wipe(keys: readonly OpenKey[]): void {
+  for (const key of keys) key.privateKey.fill(0);
+}

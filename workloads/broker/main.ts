@@ -1,0 +1,65 @@
+/** `node workloads/broker/main.ts --data FOLDER` */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { bytes } from '../../attestation/bytes.ts';
+import { attesterFor } from '../protocol/attester.ts';
+import { origin, parseCell } from '../protocol/cell.ts';
+import { createLog, errorFields } from '../protocol/log.ts';
+import { createBroker } from './broker.ts';
+import { gatewayClient } from './gateway-client.ts';
+import { httpServer } from './http.ts';
+import { createIdentity } from './identity.ts';
+import { localFileSealer } from './sealers/local-file.ts';
+
+const POLICY_POLL_MS = 15_000;
+/** Until the first policy is there. */
+const FIRST_POLICY_MS = 500;
+const CLOSE_MS = 5_000;
+
+const log = createLog('broker');
+
+async function start(data: string): Promise<void> {
+  const now = Date.now;
+  const { cell, configDigest } = await parseCell(bytes(await readFile(join(data, 'cell.json'))));
+  const [identity, attester] = await Promise.all([createIdentity(), attesterFor(cell, 'broker', data, now)]);
+  const gateway = gatewayClient({ origin: origin(cell.gateway.internal), identity, now });
+  const sealer = localFileSealer({ file: join(data, 'broker', 'sealer.key'), nothingSealed: gateway.nothingSealed });
+  const broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log });
+  const server = httpServer(broker.routes, log);
+  server.on('error', (error) => { log.error('listener-failed', errorFields(error)); process.exit(1); });
+  server.listen(cell.broker.port, cell.broker.host, () => {
+    log.info('ready', { instance: identity.instance, cell: cell.cell, platform: cell.platform, host: cell.broker.host, port: cell.broker.port, pid: process.pid });
+  });
+
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  const poll = async () => {
+    await broker.policy.refresh();
+    if (!stopped) timer = setTimeout(poll, broker.policy.known ? POLICY_POLL_MS : FIRST_POLICY_MS);
+  };
+  void poll();
+
+  const stop = (signal: string) => {
+    if (stopped) process.exit(1);
+    stopped = true;
+    log.info('stopping', { signal });
+    clearTimeout(timer);
+    server.close(() => process.exit(0));
+    server.closeIdleConnections();
+    setTimeout(() => { server.closeAllConnections(); process.exit(0); }, CLOSE_MS).unref();
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+// Whatever nobody caught has no known state behind it: end, and let the supervisor start a fresh broker.
+process.on('uncaughtException', (error) => { log.error('uncaught', errorFields(error)); process.exit(1); });
+process.on('unhandledRejection', (error) => { log.error('uncaught', errorFields(error)); process.exit(1); });
+
+const { values } = parseArgs({ options: { data: { type: 'string' } } });
+if (values.data === undefined) {
+  process.stderr.write('usage: node workloads/broker/main.ts --data FOLDER\n');
+  process.exit(2);
+}
+await start(values.data);
