@@ -1,4 +1,5 @@
 /** The port that every platform implements (platforms/<name>/verify.ts); pure: no I/O, no clock of its own. */
+import type { ChainCache } from './chain-cache.ts';
 import type { NormalizedClaims } from './claims.ts';
 import type { BindingFields, Evidence, Platform } from './evidence.ts';
 
@@ -15,10 +16,15 @@ export interface TrustRoot {
 
 export interface TrustContext {
   readonly roots: readonly TrustRoot[];
-  /** Certificates refused whatever else holds, named by issuer and serial (never by bytes: ECDSA has twins). */
+  /**
+   * Certificates refused whatever else holds, named by issuer (RFC 4514 text, as `openssl x509 -issuer -nameopt RFC2253` prints it) and
+   * serial (hex), never by bytes: ECDSA has twins.
+   */
   readonly revoked: readonly { readonly issuer: string; readonly serial: string }[];
   /** The one clock of this verification, epoch seconds. */
   readonly now: number;
+  /** Verified signatures of earlier chains; saves time, changes no verdict. */
+  readonly chainCache?: ChainCache;
 }
 
 /**

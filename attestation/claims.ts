@@ -1,5 +1,6 @@
 /** Normalized claims, version 1: one vocabulary for every platform. Bytes are lower-case hex, times epoch seconds. */
 import type { Platform } from './evidence.ts';
+import type { RefusalCode } from './refusal.ts';
 
 export type Tier = 'none' | 'affirming' | 'warning' | 'contraindicated';
 export type Scope = 'enclave' | 'vm' | 'node' | 'container';
@@ -35,7 +36,11 @@ export interface TrustVector {
   readonly 'instance-identity': number; readonly configuration: number; readonly executables: number; readonly 'file-system': number;
   readonly hardware: number; readonly 'runtime-opaque': number; readonly 'storage-opaque': number; readonly 'sourced-data': number;
 }
-export interface Rule { readonly id: string; readonly outcome: 'pass' | 'fail' | 'lowered'; readonly detail: string }
+export interface Rule {
+  readonly id: string; readonly outcome: 'pass' | 'fail' | 'lowered'; readonly detail: string;
+  /** Of a rule that did not pass: what a refusal says. */
+  readonly code?: RefusalCode; readonly have?: string; readonly need?: string; readonly next?: string;
+}
 export interface Appraisal {
   readonly status: Tier; readonly vector: TrustVector; readonly policyId: string; readonly policySha256: string; readonly rules: readonly Rule[];
   /** Claims with `matchedReference` filled in. */

@@ -1,0 +1,125 @@
+/**
+ * The certificate chain of a Nitro attestation document (attestation_process.md, section 3.2.3; RFC 5280, section 6), root first:
+ *
+ *   cabundle[0] root, 30 years   CN aws.nitro-enclaves               pinned by SHA-256 of DER and SPKI
+ *   cabundle[1] regional, 20 d   CN <id>.<region>.aws.nitro-enclaves          pathLen 2
+ *   cabundle[2] zonal, 6 d       CN <id>.zonal.<region>.aws.nitro-enclaves    pathLen 1
+ *   cabundle[3] instance, 24 h   CN <instance>.<region>.aws.nitro-enclaves    pathLen 0
+ *   certificate leaf, 3 h        CN <module>.<region>.aws                     signs the document
+ *
+ * The root's own signature is not checked: its bytes are the pinned ones. Nothing is verified under a root that is not pinned.
+ */
+import type { TrustContext, TrustRoot } from '../../adapter.ts';
+import { type Bytes, equal, hex, sha256 } from '../../bytes.ts';
+import { ChainCache } from '../../chain-cache.ts';
+import type { CheckList } from '../../checks.ts';
+import { type Certificate, parseCertificate } from '../../formats/x509.ts';
+
+export const PLATFORM = 'aws-nitro';
+/** Root, regional, zonal, instance: every genuine document has these four. */
+const BUNDLE_LENGTH = 4;
+/** The NSM makes a leaf 3 s before its first document, so a verifier whose clock is a little late must not refuse it. */
+const NOT_BEFORE_SKEW = 60;
+const P384 = { name: 'ECDSA', namedCurve: 'P-384' };
+const ES384 = { name: 'ECDSA', hash: 'SHA-384' };
+const NEXT = 'Attest again inside the enclave; if it stays, report it to the operator of the cell.';
+
+export interface VerifiedChain {
+  readonly root: TrustRoot;
+  readonly regional: Certificate;
+  readonly zonal: Certificate;
+  readonly instance: Certificate;
+  readonly leaf: Certificate;
+}
+
+export interface ChainResult {
+  /** Only when the five certificates could be read and the root is pinned; good for claims only if `checks` holds no failure. */
+  readonly chain?: VerifiedChain;
+  /** The leaf's key, to check the document's signature even under a chain with other failures. */
+  readonly leafKey?: CryptoKey;
+}
+
+/** `at`: the time that validity is judged at, epoch seconds. Failing checks leave their reasons in `checks`. */
+export async function verifyChain(bundle: readonly Bytes[], leafDer: Bytes, trust: TrustContext, at: number, checks: CheckList): Promise<ChainResult> {
+
+  // Root, before anything in the chain is looked at
+  const rootSha256 = hex(await sha256(bundle[0] ?? new Uint8Array()));
+  const root = trust.roots.find((r) => r.platform === PLATFORM && r.certSha256 === rootSha256);
+  checks.that('NITRO-CHAIN-ROOT', 'document.cabundle[0]', root !== undefined, () => ({
+    code: 'CHAIN_ROOT_UNPINNED', have: rootSha256, need: pinned(trust) || 'a pinned root', next: 'This is not a Nitro Enclave under a root that you trust. For a simulated TEE, use a policy that names its development root.',
+  }));
+  checks.that('NITRO-CHAIN-LENGTH', 'document.cabundle', bundle.length === BUNDLE_LENGTH, () => ({ code: 'CHAIN_LEN', have: `${bundle.length} certificates`, need: `${BUNDLE_LENGTH}: root, regional, zonal, instance`, next: NEXT }));
+
+  // Each certificate in the profile
+  const paths = [...bundle.map((_, i) => `document.cabundle[${i}]`), 'document.certificate'];
+  const parsed = [...bundle, leafDer].map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', paths[i] as string, () => parseCertificate(der, paths[i] as string)));
+  const chain = parsed.filter((c) => c !== undefined);
+  if (chain.length !== parsed.length) return {};
+
+  const spkiSha256 = hex(await sha256((chain[0] as Certificate).spki));
+  if (root !== undefined) {
+    checks.that('NITRO-CHAIN-ROOT-KEY', 'document.cabundle[0].subjectPublicKeyInfo', root.spkiSha256 === spkiSha256, () => ({ code: 'CHAIN_ROOT_UNPINNED', have: spkiSha256, need: root.spkiSha256, next: 'Pin certificate and key of the same root.' }));
+  }
+
+  for (const [i, certificate] of chain.entries()) checkOne(certificate, paths[i] as string, i, chain, trust, at, checks);
+
+  // Signatures, top down
+  if (root === undefined) return {};
+  const good = await Promise.all(chain.map((certificate, i) => (i === 0 ? true : verifyLink(chain[i - 1] as Certificate, certificate, i < chain.length - 1 ? trust.chainCache : undefined))));
+  for (const [i, holds] of good.entries()) {
+    if (i > 0) checks.that('NITRO-CHAIN-SIGNATURE', `${paths[i]}.signature`, holds, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${(chain[i - 1] as Certificate).subjectText}`, next: NEXT }));
+  }
+
+  const leafKey = await importKey(chain.at(-1) as Certificate);
+  checks.that('NITRO-LEAF-KEY', 'document.certificate.subjectPublicKeyInfo', leafKey !== undefined, () => ({ code: 'CHAIN_ALGORITHM', have: 'a point that is not on the curve', need: 'a key on P-384', next: NEXT }));
+  if (chain.length !== BUNDLE_LENGTH + 1) return { leafKey };
+  const [, regional, zonal, instance, leaf] = chain as [Certificate, Certificate, Certificate, Certificate, Certificate];
+  return { chain: { root, regional, zonal, instance, leaf }, leafKey };
+}
+
+/** What can be said of a certificate by its place in the chain, without its signature. */
+function checkOne(certificate: Certificate, path: string, i: number, chain: readonly Certificate[], trust: TrustContext, at: number, checks: CheckList): void {
+  const last = chain.length - 1;
+  const above = chain[i - 1];
+  if (above !== undefined) {
+    checks.that('NITRO-CHAIN-LINK', `${path}.issuer`, equal(certificate.issuer, above.subject), () => ({ code: 'CHAIN_ORDER', have: certificate.issuerText, need: above.subjectText, next: 'Send the chain root first, each certificate followed by one that it issued.' }));
+  }
+  if (i < last) {
+    const below = last - 1 - i;
+    checks.that('NITRO-CHAIN-CA', `${path}.basicConstraints`, certificate.ca, () => ({ code: 'CHAIN_CA', have: 'cA false', need: 'cA true', next: NEXT }));
+    checks.that('NITRO-CHAIN-PATHLEN', `${path}.basicConstraints.pathLen`, certificate.pathLen === null || certificate.pathLen >= below, () => ({ code: 'CHAIN_PATHLEN', have: String(certificate.pathLen), need: `at least ${below}`, next: NEXT }));
+    checks.that('NITRO-CHAIN-KEY-USAGE', `${path}.keyUsage`, certificate.keyUsage?.has('keyCertSign') === true, () => ({ code: 'CHAIN_KEY_USAGE', have: usages(certificate), need: 'keyCertSign', next: NEXT }));
+  } else {
+    checks.that('NITRO-LEAF-CA', `${path}.basicConstraints`, !certificate.ca, () => ({ code: 'CHAIN_CA', have: 'cA true', need: 'cA false', next: NEXT }));
+    checks.that('NITRO-LEAF-KEY-USAGE', `${path}.keyUsage`, certificate.keyUsage?.has('digitalSignature') === true && !certificate.keyUsage.has('keyCertSign'), () => ({ code: 'CHAIN_KEY_USAGE', have: usages(certificate), need: 'digitalSignature without keyCertSign', next: NEXT }));
+  }
+  checks.that('NITRO-CHAIN-CRITICAL', `${path}.extensions`, certificate.unknownCritical.length === 0, () => ({ code: 'CHAIN_CRITICAL_EXTENSION', have: certificate.unknownCritical.join(', '), need: 'no critical extension but basicConstraints and keyUsage', next: NEXT }));
+  checks.that('NITRO-CHAIN-NOT-BEFORE', `${path}.notBefore`, certificate.notBefore <= at + NOT_BEFORE_SKEW, () => ({ code: 'CHAIN_NOT_YET_VALID', have: iso(at), need: `from ${iso(certificate.notBefore)}`, next: 'Compare the clocks of the verifier and of the instance.' }));
+  checks.that('NITRO-CHAIN-NOT-AFTER', `${path}.notAfter`, certificate.notAfter >= at, () => ({ code: 'CHAIN_EXPIRED', have: iso(at), need: `until ${iso(certificate.notAfter)}`, next: 'Attest again: certificates of the security module live hours. Judge a stored document with verifyReplay.' }));
+  checks.that('NITRO-CHAIN-REVOKED', `${path}.serialNumber`, !isRevoked(certificate, trust), () => ({ code: 'REVOKED', have: `${certificate.issuerText} ${certificate.serial}`, need: 'a certificate that the policy does not revoke', next: 'The operator has revoked this certificate: move the workload to another instance.' }));
+}
+
+async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined): Promise<boolean> {
+  const name = cache === undefined ? '' : await ChainCache.nameOf({ issuer: certificate.issuerText, serial: certificate.serial, notAfter: certificate.notAfter, issuerSpki: issuer.spki, der: certificate.der });
+  if (cache?.has(name) === true) return true;
+  const key = await importKey(issuer);
+  const holds = key !== undefined && await crypto.subtle.verify(ES384, key, certificate.signature, certificate.tbs);
+  if (holds) cache?.add(name);
+  return holds;
+}
+
+/** `undefined`: the key is no point of the curve. */
+async function importKey(certificate: Certificate): Promise<CryptoKey | undefined> {
+  try {
+    return await crypto.subtle.importKey('spki', certificate.spki, P384, true, ['verify']);
+  } catch {
+    return undefined;
+  }
+}
+
+const hexNumber = (serial: string): string => serial.toLowerCase().replace(/^0+(?=.)/, '');
+const isRevoked = (c: Certificate, trust: TrustContext): boolean => trust.revoked.some((r) => r.issuer === c.issuerText && hexNumber(r.serial) === c.serial);
+const pinned = (trust: TrustContext): string => trust.roots.filter((r) => r.platform === PLATFORM).map((r) => r.certSha256).join(' or ');
+const usages = (c: Certificate): string => (c.keyUsage === null ? 'no keyUsage' : [...c.keyUsage].join(', '));
+/** For people; a time that no Date can hold is shown as it is. */
+const iso = (seconds: number): string => (Math.abs(seconds) <= 8.64e12 ? new Date(seconds * 1000).toISOString() : String(seconds));

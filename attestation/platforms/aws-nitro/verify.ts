@@ -1,0 +1,161 @@
+/**
+ * AWS Nitro Enclaves: an attestation document in, normalized claims or a refusal out. The checks are in the order in which they are
+ * made: bytes, certificates, signature, origin, time, binding. All that fail are reported together, except that bytes which do not
+ * parse end it. Whether the measurements are the right ones, and whether debug mode or a development root is acceptable, is
+ * for the appraisal (attestation/appraise.ts).
+ *
+ * AWS publishes revocation lists for regional and zonal certificates but they are not fetched here (no I/O); claims say
+ * `revocation: unchecked`. Certificates named in `trust.revoked` are refused.
+ */
+import type { AttestationAdapter, Expectation, TrustContext } from '../../adapter.ts';
+import { d32, d64, ed25519Spki } from '../../binding.ts';
+import { type Bytes, bytes, equal, hex, sha256 } from '../../bytes.ts';
+import { CheckList } from '../../checks.ts';
+import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
+import type { BindingFields, Evidence } from '../../evidence.ts';
+import { parseCoseSign1, verifyCoseSign1 } from '../../formats/cose.ts';
+import { type NsmPayload, parseNsmPayload } from '../../formats/nsm.ts';
+import { refuse } from '../../refusal.ts';
+import { PLATFORM, type VerifiedChain, verifyChain } from './chain.ts';
+
+/** A document may be this much ahead of the verifier's clock, seconds (A0). */
+const MAX_AHEAD = 300;
+const NEXT_DOCUMENT = 'Attest again inside the enclave with the verifier\'s challenge.';
+
+/** A document whose bytes, chain, validity and signature hold. */
+export interface VerifiedDocument {
+  readonly payload: NsmPayload;
+  readonly chain: VerifiedChain;
+  readonly checks: readonly Check[];
+}
+
+/** Signature, chain and validity at `trust.now`; neither binding nor age nor measurements. @throws Refusal */
+export async function verifyDocument(document: Bytes, trust: TrustContext): Promise<VerifiedDocument> {
+  const checks = new CheckList();
+  const { payload, chain } = await checkDocument(document, trust, () => trust.now, checks);
+  checks.refuseIfFailed();
+  return { payload, chain: chain as VerifiedChain, checks: checks.done };
+}
+
+async function verify(evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims> {
+  const checks = new CheckList();
+  const document = checkPlatform(evidence, expect, checks);
+  const { payload, chain } = await checkDocument(document, trust, () => trust.now, checks);
+  checkOrigin(payload, chain, checks);
+  checkNotAhead(payload, trust, checks);
+  const age = trust.now - payload.timestamp / 1000;
+  checks.that('NITRO-AGE', 'document.timestamp', age <= expect.maxAgeSeconds, () => ({ code: 'STALE', have: `${Math.ceil(age)} s old`, need: `at most ${expect.maxAgeSeconds} s`, next: NEXT_DOCUMENT }));
+  await checkBinding(payload, expect.binding, checks);
+  checks.refuseIfFailed();
+  return toClaims(document, payload, chain as VerifiedChain, expect.binding, trust, 'challenge', checks.done);
+}
+
+async function verifyReplay(evidence: Evidence, expect: Omit<Expectation, 'maxAgeSeconds'>, trust: TrustContext): Promise<NormalizedClaims> {
+  const checks = new CheckList();
+  const document = checkPlatform(evidence, expect, checks);
+  const { payload, chain } = await checkDocument(document, trust, (p) => Math.floor(p.timestamp / 1000), checks);
+  checkOrigin(payload, chain, checks);
+  checkNotAhead(payload, trust, checks);
+  checks.skipped('NITRO-AGE', 'document.timestamp');
+  await checkBinding(payload, expect.binding, checks);
+  checks.refuseIfFailed();
+  return toClaims(document, payload, chain as VerifiedChain, expect.binding, trust, 'none', checks.done);
+}
+
+export const awsNitro: AttestationAdapter = { platform: PLATFORM, verify, verifyReplay };
+
+/** The verifier chose this adapter; evidence and expectation must be for it. */
+function checkPlatform(evidence: Evidence, expect: Pick<Expectation, 'platform' | 'binding'>, checks: CheckList): Bytes {
+  const named = [evidence.platform, expect.platform, expect.binding.platform];
+  checks.that('NITRO-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: named.join(', '), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
+  if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
+  return evidence.document;
+}
+
+/** Bytes, chain, signature. Payload fields are meaningless to the caller unless `checks` holds no failure in the end. */
+async function checkDocument(document: Bytes, trust: TrustContext, at: (payload: NsmPayload) => number, checks: CheckList): Promise<{ payload: NsmPayload; chain: VerifiedChain | undefined }> {
+  // A copy: the caller's buffer cannot change between check and use, and parsers see a plain Uint8Array.
+  const own = bytes(document);
+  const cose = checks.parse('NITRO-COSE', 'document', () => parseCoseSign1(own, 'document'));
+  const payload = cose === undefined ? undefined : checks.parse('NITRO-PAYLOAD', 'document.payload', () => parseNsmPayload(cose.payload, 'document'));
+  if (cose === undefined || payload === undefined) {
+    checks.refuseIfFailed();
+    return refuse('INTERNAL', 'document', 'Report this.');
+  }
+  const { chain, leafKey } = await verifyChain(payload.cabundle, payload.certificate, trust, at(payload), checks);
+  if (leafKey !== undefined) {
+    checks.that('NITRO-SIGNATURE', 'document.signature', await verifyCoseSign1(cose, leafKey), () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT_DOCUMENT }));
+  }
+  return { payload, chain };
+}
+
+/** The names in the verified certificates agree with each other and with the document. */
+function checkOrigin(payload: NsmPayload, chain: VerifiedChain | undefined, checks: CheckList): void {
+  if (chain === undefined) return;
+  const region = regionOf(chain);
+  checks.that('NITRO-REGION', 'document.cabundle', region !== undefined, () => ({ code: 'CLOUD_ORIGIN', have: [chain.regional, chain.zonal, chain.instance, chain.leaf].map((c) => c.commonName).join(', '), need: 'one region in all names', next: NEXT_DOCUMENT }));
+  checks.that('NITRO-MODULE', 'document.module_id', instanceOf(payload.moduleId) !== undefined && chain.leaf.commonName.startsWith(`${payload.moduleId}.`), () => ({ code: 'CLOUD_ORIGIN', have: payload.moduleId, need: chain.leaf.commonName, next: NEXT_DOCUMENT }));
+}
+
+function checkNotAhead(payload: NsmPayload, trust: TrustContext, checks: CheckList): void {
+  const ahead = payload.timestamp / 1000 - trust.now;
+  checks.that('NITRO-NOT-AHEAD', 'document.timestamp', ahead <= MAX_AHEAD, () => ({ code: 'CLOCK_FUTURE', have: `${Math.ceil(ahead)} s ahead`, need: `at most ${MAX_AHEAD} s`, next: 'Set the clock of the verifier.' }));
+}
+
+/** A10: nonce = the challenge's, user_data = D64, public_key = the Ed25519 key as SubjectPublicKeyInfo. */
+async function checkBinding(payload: NsmPayload, binding: BindingFields, checks: CheckList): Promise<void> {
+  const expected = [
+    ['NITRO-NONCE', 'document.nonce', payload.nonce, binding.nonce, 'NONCE_ABSENT', 'NONCE_MISMATCH'],
+    ['NITRO-TRANSCRIPT', 'document.user_data', payload.userData, await d64(binding), 'BINDING_ABSENT', 'BINDING_MISMATCH'],
+    ['NITRO-KEY', 'document.public_key', payload.publicKey, ed25519Spki(binding.signingKey), 'BINDING_ABSENT', 'BINDING_MISMATCH'],
+  ] as const;
+  for (const [id, path, have, need, absent, mismatch] of expected) {
+    checks.that(id, path, have !== undefined && equal(have, need), () => ({ code: have === undefined ? absent : mismatch, have: have === undefined ? 'null' : hex(have), need: hex(need), next: NEXT_DOCUMENT }));
+  }
+}
+
+async function toClaims(document: Bytes, payload: NsmPayload, chain: VerifiedChain, binding: BindingFields, trust: TrustContext, freshness: 'challenge' | 'none', checks: readonly Check[]): Promise<NormalizedClaims> {
+  return {
+    schema: 'https://confidential-cat-counter.dev/claims/v1',
+    platform: PLATFORM,
+    anchor: chain.root.anchor,
+    evidence: [{ kind: 'nitro-attestation-document', sha256: hex(await sha256(document)), bytes: document.length, role: 'root' }],
+    time: { verifiedAt: Math.floor(trust.now), evidenceAt: Math.floor(payload.timestamp / 1000), freshness, challengeId: hex(binding.challengeId), nonce: hex(binding.nonce) },
+    hardware: {
+      vendor: 'aws', technology: 'nitro', generation: null,
+      signer: { kind: 'nsm', leafSerial: chain.leaf.serial, rootSha256: chain.root.certSha256 },
+      revocation: { status: 'unchecked' },
+    },
+    tcb: { status: 'NotReported' },
+    guest: { debug: isDebug(payload), migratable: false, vmpl: null, smt: null, secureBoot: null },
+    measurements: [...payload.pcrs].map(([index, value]): Measurement => ({ register: `PCR${index}`, alg: 'sha384', value: hex(value), covers: COVERS[index] ?? 'other', quoted: true })),
+    workload: { imageDigestSource: 'measured', configDigest: hex(binding.configDigest), binding: { scope: 'enclave' } },
+    key: { alg: 'Ed25519', publicKeySha256: hex(await sha256(binding.signingKey)), receivingKeySha256: hex(await sha256(binding.receivingKey)), boundIn: 'public_key', transcriptSha256: hex(await d32(binding)) },
+    cloud: {
+      provider: 'aws', region: regionOf(chain), instanceId: instanceOf(payload.moduleId), moduleId: payload.moduleId,
+      // Under a development root a region is only what somebody typed.
+      origin: chain.root.anchor === 'production' ? 'proven' : 'asserted',
+    },
+    checks,
+  };
+}
+
+/** PCR0 is the whole image, 1 kernel and boot ramdisk, 2 the application; 3 (role), 4 (instance) and 8 (signer) are not code. */
+const COVERS: Readonly<Record<number, Measurement['covers']>> = { 0: 'container', 1: 'kernel', 2: 'app' };
+
+/** An enclave started with --debug-mode reports zeros (attestation_process.md, section 3.2). */
+function isDebug(payload: NsmPayload): boolean {
+  return [0, 1, 2].every((index) => payload.pcrs.get(index)?.every((byte) => byte === 0) === true);
+}
+
+/** "i-…" of "i-…-enc…". */
+const instanceOf = (moduleId: string): string | undefined => /^(i-[0-9a-f]{8,32})-enc[0-9a-f]{8,32}$/.exec(moduleId)?.[1];
+
+const REGION = '([a-z]{2}(?:-[a-z]+)+-\\d)';
+const NAMES = { regional: `[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, zonal: `[0-9a-f]+\\.zonal\\.${REGION}\\.aws\\.nitro-enclaves`, instance: `i-[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, leaf: `i-[0-9a-f]+-enc[0-9a-f]+\\.${REGION}\\.aws` };
+
+/** The region that all four names carry. */
+function regionOf(chain: VerifiedChain): string | undefined {
+  const found = (['regional', 'zonal', 'instance', 'leaf'] as const).map((place) => new RegExp(`^${NAMES[place]}$`).exec(chain[place].commonName)?.[1]);
+  return found.every((region) => region === found[0]) ? found[0] : undefined;
+}
