@@ -153,7 +153,11 @@ export interface Ledger {
 
   /** Insert only: a key is never changed. @throws LedgerError TENANT_UNKNOWN */
   putTenantKey(key: StoredKey): Promise<PutOutcome>;
+  /** All or none, in one transaction: `conflict` when any of them conflicts. @throws LedgerError TENANT_UNKNOWN */
+  putTenantKeys(keys: readonly StoredKey[]): Promise<PutOutcome>;
   tenantKeys(tenantId: string): Promise<StoredKey[]>;
+  /** Keys of all tenants. */
+  tenantKeyCount(): Promise<number>;
   /** `seq` must be the instance's last plus one, or name a stored receipt with the same bytes; otherwise `conflict`. */
   appendReceipt(receipt: NewReceipt): Promise<PutOutcome>;
   /** All or none, in one transaction: `conflict` when any of them conflicts. */

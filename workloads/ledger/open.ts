@@ -1,6 +1,87 @@
-import type { Ledger, LedgerOptions } from './ledger.ts';
+/** Puts the parts of the ledger together over one pool of connections. */
+import { sql } from 'kysely';
+import { ensureHead, verifyAudit } from './audit.ts';
+import { type Context, type Db, attempt, openKysely, openPool } from './database.ts';
+import * as figures from './counts.ts';
+import { openDoorbell } from './doorbell.ts';
 import { LedgerError } from './errors.ts';
+import * as jobs from './jobs.ts';
+import * as leases from './leases.ts';
+import type { Ledger, LedgerOptions } from './ledger.ts';
+import { migrate } from './migrations/index.ts';
+import * as records from './records.ts';
 
-export async function openLedger(_options: LedgerOptions): Promise<Ledger> {
-  throw new LedgerError('LEDGER_CLOSED', 'not yet');
+const MAX_ATTEMPTS = 10;
+const CONNECTIONS = 8;
+const OLDEST_SERVER = 150_000;
+
+/**
+ * Connects, migrates, and refuses a server that may lose what it confirmed.
+ * @throws LedgerUnavailable when it cannot be reached, LedgerError LEDGER_SERVER when it is too old or not durable.
+ */
+export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, connections = CONNECTIONS }: LedgerOptions): Promise<Ledger> {
+  const db = openKysely(openPool(url, connections));
+  const context: Context = { db, now, cell, maxAttempts };
+  try {
+    await attempt(async () => {
+      await checkServer(db);
+      await migrate(db);
+      await ensureHead(db, cell);
+    });
+  } catch (error) {
+    await db.destroy().catch(() => {});
+    throw error;
+  }
+  const doorbell = openDoorbell(url);
+  const { addTenant, tenant, tenants, addApiKey, apiKey, revokeApiKey, putTenantKeys, tenantKeys, tenantKeyCount, appendReceipts, receiptsFor, putSession, session, putPolicy, policy } = records;
+
+  const bound = <A extends unknown[], R>(call: (context: Context, ...args: A) => R) => (...args: A): R => call(context, ...args);
+  let closing: Promise<void> | undefined;
+  return {
+    addTenant: bound(addTenant),
+    tenant: bound(tenant),
+    tenants: bound(tenants),
+    addApiKey: bound(addApiKey),
+    apiKey: bound(apiKey),
+    revokeApiKey: bound(revokeApiKey),
+    accept: bound(jobs.accept),
+    lease: bound(leases.lease),
+    heartbeat: bound(leases.heartbeat),
+    leaseHeld: bound(leases.leaseHeld),
+    giveBack: bound(leases.giveBack),
+    complete: bound(leases.complete),
+    job: bound(jobs.job),
+    jobs: bound(jobs.jobs),
+    events: bound(jobs.events),
+    recordEvent: bound(jobs.recordEvent),
+    putTenantKeys: bound(putTenantKeys),
+    putTenantKey: (key) => putTenantKeys(context, [key]),
+    tenantKeys: bound(tenantKeys),
+    tenantKeyCount: bound(tenantKeyCount),
+    appendReceipts: bound(appendReceipts),
+    appendReceipt: (receipt) => appendReceipts(context, [receipt]),
+    receiptsFor: bound(receiptsFor),
+    putSession: bound(putSession),
+    session: bound(session),
+    putPolicy: bound(putPolicy),
+    policy: bound(policy),
+    usage: bound(figures.usage),
+    counts: bound(figures.counts),
+    sweep: bound(figures.sweep),
+    verifyAudit: () => attempt(() => verifyAudit(context)),
+    onWork: doorbell.onWork,
+    onEvent: doorbell.onEvent,
+    close: () => (closing ??= Promise.all([doorbell.close(), db.destroy()]).then(() => {})),
+  };
+}
+
+/** An acknowledged job is on disk: a server that is set up to confirm earlier is no ledger. */
+async function checkServer(db: Db): Promise<void> {
+  const { rows } = await sql<{ version: string; fsync: string; commit: string }>`
+    select current_setting('server_version_num') as version, current_setting('fsync') as fsync, current_setting('synchronous_commit') as commit`.execute(db);
+  const server = rows[0];
+  if (server === undefined || Number(server.version) < OLDEST_SERVER) throw new LedgerError('LEDGER_SERVER', `PostgreSQL 15 or newer is needed, this is ${server?.version}.`);
+  if (server.fsync !== 'on' || server.commit === 'off') {
+    throw new LedgerError('LEDGER_SERVER', `This server may lose what it confirmed: fsync is ${server.fsync}, synchronous_commit is ${server.commit}; both must be on.`);
+  }
 }

@@ -1,0 +1,78 @@
+/** Connections, transactions, and what their errors mean. */
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import { Kysely, PostgresDialect, type Transaction } from 'kysely';
+import type { Clock } from '../protocol/clock.ts';
+import { LedgerError, LedgerUnavailable, errorCode, isRetried, isUnavailable } from './errors.ts';
+import type { Database } from './schema.ts';
+
+export type Db = Kysely<Database>;
+export type Tx = Transaction<Database>;
+
+/** What every part of the ledger works with. */
+export interface Context {
+  readonly db: Db;
+  readonly now: Clock;
+  readonly cell: string;
+  readonly maxAttempts: number;
+}
+
+const INT8 = 20;
+const RETRIES = 6;
+const CONNECT_MS = 5_000;
+/** No statement of ours takes this long; a server that hangs must not hang a request for ever. */
+const STATEMENT_MS = 15_000;
+
+/** Counts, sizes and times fit a double; `pg` would give them as strings. */
+const types = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+    oid === INT8 ? Number : pg.types.getTypeParser(oid as never, format as never)) as typeof pg.types.getTypeParser,
+};
+
+export function openPool(url: string, connections: number): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: connections,
+    types,
+    application_name: 'ccc-ledger',
+    connectionTimeoutMillis: CONNECT_MS,
+    statement_timeout: STATEMENT_MS,
+    query_timeout: STATEMENT_MS + 5_000,
+    idle_in_transaction_session_timeout: STATEMENT_MS,
+    keepAlive: true,
+  });
+  // Without listeners a connection that dies while idle, or between two statements of a transaction, would end the process.
+  // The next statement on it fails by itself, and the pool replaces it.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
+}
+
+export const openKysely = (pool: pg.Pool): Db => new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+
+/** Runs `work` again after a deadlock or serialization failure; names lost connections and unknown tenants. */
+export async function attempt<T>(work: () => Promise<T>): Promise<T> {
+  for (let n = 1; ; n++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (isRetried(error) && n < RETRIES) {
+        await delay(Math.random() * 5 * 2 ** n);
+        continue;
+      }
+      throw named(error);
+    }
+  }
+}
+
+function named(error: unknown): unknown {
+  if (error instanceof LedgerError) return error;
+  if (isRetried(error) || isUnavailable(error)) return new LedgerUnavailable(error);
+  const constraint = typeof error === 'object' && error !== null && 'constraint' in error ? String(error.constraint) : '';
+  if (errorCode(error) === '23503' && constraint.endsWith('_tenant')) return new LedgerError('TENANT_UNKNOWN', 'This tenant does not exist.', { cause: error });
+  return error;
+}
+
+/** One transaction. READ COMMITTED whatever the server's default: after a conflict the winner's row must be visible. */
+export const transact = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> =>
+  attempt(() => db.transaction().setIsolationLevel('read committed').execute(work));

@@ -1,0 +1,114 @@
+/** Accepting jobs and reading them. */
+import { sql } from 'kysely';
+import type { Selectable } from 'kysely';
+import type { Sealed } from '../protocol/messages.ts';
+import { appendAudit } from './audit.ts';
+import { type Context, type Db, attempt, transact } from './database.ts';
+import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
+import { LedgerError } from './errors.ts';
+import type { AcceptAnswer, JobEventRecord, JobFilter, JobRecord, NewJob } from './ledger.ts';
+import type { JobsTable } from './schema.ts';
+
+type JobRow = Selectable<JobsTable>;
+
+export function toRecord(row: JobRow, sealed?: string | null): JobRecord {
+  return {
+    tenantId: row.tenant_id,
+    jobId: row.job_id,
+    state: row.state,
+    messageDigest: row.message_digest,
+    size: row.size,
+    zone: row.zone,
+    classification: row.classification,
+    keyId: row.key_id,
+    acceptedAt: row.accepted_at,
+    attempts: row.attempts,
+    ...(row.code === null ? {} : { code: row.code }),
+    ...(row.finished_at === null ? {} : { finishedAt: row.finished_at }),
+    ...(row.session_id === null ? {} : { sessionId: row.session_id }),
+    ...(sealed === null || sealed === undefined ? {} : { result: JSON.parse(sealed) as Sealed }),
+  };
+}
+
+export async function accept(context: Context, job: NewJob): Promise<AcceptAnswer> {
+  const { db, now, cell } = context;
+  return await transact(db, async (tx) => {
+    const at = now();
+    // One statement: the job, and only when it is new its usage row, its first event and the doorbells.
+    const { rows } = await sql<JobRow>`
+      with job as (
+        insert into jobs (tenant_id, job_id, state, message_digest, size, zone, classification, key_id, cell, accepted_at, due_at, attempts, events)
+        values (${job.tenantId}, ${job.jobId}, 'accepted', ${job.messageDigest}, ${job.size}, ${job.zone}, ${job.classification}, ${job.keyId}, ${cell},
+                ${at}, ${at}, 0, 1)
+        on conflict do nothing
+        returning *
+      ), used as (
+        insert into usage (tenant_id, job_id, bytes, classification, at) select tenant_id, job_id, size, classification, accepted_at from job
+      ), noted as (
+        insert into job_events (tenant_id, job_id, n, event, at) select tenant_id, job_id, events, 'accepted', accepted_at from job
+      )
+      select job.*, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('job')}) from job`.execute(tx);
+    const row = rows[0];
+    if (row !== undefined) {
+      await appendAudit(tx, context, [{
+        kind: 'job-accepted',
+        body: {
+          tenant_id: job.tenantId, job_id: job.jobId, message_digest: job.messageDigest, size: job.size, zone: job.zone, classification: job.classification, key_id: job.keyId,
+        },
+      }]);
+      return { outcome: 'accepted' as const, job: toRecord(row) };
+    }
+    const found = await select(tx, job.tenantId, job.jobId);
+    if (found === undefined) throw new LedgerError('LEDGER_INCONSISTENT', 'A job that conflicts cannot be read.');
+    return { outcome: found.messageDigest === job.messageDigest ? ('same' as const) : ('conflict' as const), job: found };
+  });
+}
+
+async function select(db: Db, tenantId: string, jobId: string): Promise<JobRecord | undefined> {
+  const row = await db.selectFrom('jobs')
+    .leftJoin('results', (j) => j.onRef('results.tenant_id', '=', 'jobs.tenant_id').onRef('results.job_id', '=', 'jobs.job_id'))
+    .selectAll('jobs').select('results.sealed')
+    .where('jobs.tenant_id', '=', tenantId).where('jobs.job_id', '=', jobId)
+    .executeTakeFirst();
+  return row === undefined ? undefined : toRecord(row, row.sealed);
+}
+
+export const job = ({ db }: Context, tenantId: string, jobId: string): Promise<JobRecord | undefined> => attempt(() => select(db, tenantId, jobId));
+
+export async function jobs({ db }: Context, tenantId: string, { state, limit, before }: JobFilter): Promise<JobRecord[]> {
+  if (!Number.isInteger(limit) || limit < 1 || limit > 1000) throw new LedgerError('LEDGER_ARGUMENT', 'limit is 1 to 1000');
+  return await attempt(async () => {
+    let query = db.selectFrom('jobs').selectAll().where('tenant_id', '=', tenantId);
+    if (state !== undefined) query = query.where('state', '=', state);
+    if (before !== undefined) {
+      query = query.where(({ refTuple, selectFrom }) => sql<boolean>`${refTuple('accepted_at', 'job_id')} < ${
+        selectFrom('jobs as last').select(['last.accepted_at', 'last.job_id']).where('last.tenant_id', '=', tenantId).where('last.job_id', '=', before)}`);
+    }
+    const rows = await query.orderBy('accepted_at', 'desc').orderBy('job_id', 'desc').limit(limit).execute();
+    return rows.map((row) => toRecord(row));
+  });
+}
+
+export async function events({ db }: Context, tenantId: string, jobId: string, after: number): Promise<JobEventRecord[]> {
+  const rows = await attempt(() => db.selectFrom('job_events').select(['n', 'event', 'at', 'detail'])
+    .where('tenant_id', '=', tenantId).where('job_id', '=', jobId).where('n', '>', after).orderBy('n').execute());
+  return rows.map(({ n, event, at, detail }) => ({ n, event, at, ...(detail === null ? {} : { detail }) }));
+}
+
+/** Once per lease: repeating the note after a lost answer adds none. */
+export async function recordEvent({ db, now }: Context, tenantId: string, jobId: string, event: 'released' | 'counted', detail?: string): Promise<boolean> {
+  return await transact(db, async (tx) => {
+    // A note decides nothing, so it need not wait for the disk.
+    await sql`set local synchronous_commit = off`.execute(tx);
+    const row = await tx.selectFrom('jobs').select(['state', 'events']).where('tenant_id', '=', tenantId).where('job_id', '=', jobId).forUpdate().executeTakeFirst();
+    if (row === undefined || (row.state !== 'accepted' && row.state !== 'leased')) return false;
+    const since = await tx.selectFrom('job_events').select(['n', 'event']).where('tenant_id', '=', tenantId).where('job_id', '=', jobId)
+      .where('event', 'in', ['leased', event]).orderBy('n', 'desc').limit(1).executeTakeFirst();
+    if (since?.event === event) return true;
+    const n = row.events + 1;
+    await tx.updateTable('jobs').set({ events: n }).where('tenant_id', '=', tenantId).where('job_id', '=', jobId).execute();
+    await tx.insertInto('job_events').values({ tenant_id: tenantId, job_id: jobId, n, event, at: now(), detail: detail ?? null }).execute();
+    await sql`select pg_notify(${EVENT_CHANNEL}, ${`${tenantId}/${jobId}`})`.execute(tx);
+    return true;
+  });
+}

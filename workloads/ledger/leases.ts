@@ -1,0 +1,190 @@
+/** The queue: lease, renew, give back, complete. The token of a lease is its fence. */
+import { sql } from 'kysely';
+import type { Selectable } from 'kysely';
+import { b64u, randomBytes } from '../../attestation/bytes.ts';
+import { canonicalJson } from '../../attestation/canonical.ts';
+import type { Sealed } from '../protocol/messages.ts';
+import { type AuditRecord, appendAudit } from './audit.ts';
+import { type Context, type Tx, attempt, transact } from './database.ts';
+import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
+import { LedgerError } from './errors.ts';
+import type { CompleteAnswer, Completion, LeaseRef, LeasedJob } from './ledger.ts';
+import type { JobsTable } from './schema.ts';
+
+type JobRow = Selectable<JobsTable>;
+
+const TOKEN_BYTES = 16;
+const MAX_BATCH = 64;
+const MAX_BACK_OFF_MS = 5 * 60_000;
+
+export const EXHAUSTED = 'ATTEMPTS_EXHAUSTED';
+
+export async function lease(context: Context, { max, leaseMs, sessionId }: { max: number; leaseMs: number; sessionId: string }): Promise<LeasedJob[]> {
+  if (!Number.isInteger(max) || max < 1 || max > MAX_BATCH || !(leaseMs > 0)) throw new LedgerError('LEDGER_ARGUMENT', `max is 1 to ${MAX_BATCH}, leaseMs above 0`);
+  for (;;) {
+    const rows = await transact(context.db, async (tx) => {
+      const taken = await take(tx, context, max, leaseMs, sessionId);
+      await appendAudit(tx, context, taken.filter((r) => r.state === 'failed').map(exhausted));
+      return taken;
+    });
+    const leased = rows.filter((r) => r.state === 'leased');
+    // A batch of nothing but used-up jobs says nothing about the ones behind it.
+    if (leased.length > 0 || rows.length === 0) return leased.map(toLease);
+  }
+}
+
+/** One statement. SKIP LOCKED: callers never wait for each other and never get the same row. */
+async function take(tx: Tx, { now, cell, maxAttempts }: Context, max: number, leaseMs: number, sessionId: string): Promise<JobRow[]> {
+  const at = now();
+  const tokens = Array.from({ length: max }, () => b64u(randomBytes(TOKEN_BYTES)));
+  const { rows } = await sql<JobRow>`
+    with due as (
+      select tenant_id, job_id from jobs where due_at <= ${at} order by due_at limit ${max} for update skip locked
+    ), numbered as (
+      select due.*, row_number() over () as n from due
+    ), taken as (
+      update jobs set
+        state = case when attempts >= ${maxAttempts} then 'failed' else 'leased' end,
+        code = case when attempts >= ${maxAttempts} then ${EXHAUSTED} end,
+        lease_token = case when attempts >= ${maxAttempts} then null else (${tokens}::text[])[numbered.n] end,
+        session_id = case when attempts >= ${maxAttempts} then session_id else ${sessionId} end,
+        due_at = case when attempts >= ${maxAttempts} then null else ${at + leaseMs}::bigint end,
+        finished_at = case when attempts >= ${maxAttempts} then ${at}::bigint end,
+        attempts = least(attempts + 1, ${maxAttempts}),
+        events = events + 1
+      from numbered where jobs.tenant_id = numbered.tenant_id and jobs.job_id = numbered.job_id
+      returning jobs.*
+    ), noted as (
+      insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from taken
+    ), ended as (
+      insert into results (tenant_id, job_id, outcome, code, cell, recorded_at) select tenant_id, job_id, state, code, ${cell}, ${at}::bigint from taken where state = 'failed'
+    )
+    select taken.*, pg_notify(${EVENT_CHANNEL}, ${eventPayload('taken')}) from taken`.execute(tx);
+  return rows;
+}
+
+/** Ends jobs that nobody will lease again; the same statement as a lease, for those rows only. */
+export async function endExhausted(context: Context): Promise<number> {
+  const { db, now, cell, maxAttempts } = context;
+  return await transact(db, async (tx) => {
+    const at = now();
+    const { rows } = await sql<JobRow>`
+      with due as (
+        select tenant_id, job_id from jobs where due_at <= ${at} and attempts >= ${maxAttempts} order by due_at limit 1000 for update skip locked
+      ), taken as (
+        update jobs set state = 'failed', code = ${EXHAUSTED}, lease_token = null, due_at = null, finished_at = ${at}::bigint, events = events + 1
+        from due where jobs.tenant_id = due.tenant_id and jobs.job_id = due.job_id
+        returning jobs.*
+      ), noted as (
+        insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from taken
+      ), ended as (
+        insert into results (tenant_id, job_id, outcome, code, cell, recorded_at) select tenant_id, job_id, state, code, ${cell}, ${at}::bigint from taken
+      )
+      select taken.*, pg_notify(${EVENT_CHANNEL}, ${eventPayload('taken')}) from taken`.execute(tx);
+    await appendAudit(tx, context, rows.map(exhausted));
+    return rows.length;
+  });
+}
+
+const exhausted = (row: JobRow): AuditRecord => ({
+  kind: 'job-failed', body: { tenant_id: row.tenant_id, job_id: row.job_id, code: EXHAUSTED, attempts: row.attempts },
+});
+
+const toLease = (row: JobRow): LeasedJob => ({
+  tenantId: row.tenant_id,
+  jobId: row.job_id,
+  leaseToken: row.lease_token as string,
+  leaseUntil: row.due_at as number,
+  attempt: row.attempts,
+  messageDigest: row.message_digest,
+  size: row.size,
+  zone: row.zone,
+  classification: row.classification,
+  keyId: row.key_id,
+});
+
+/** Locks the jobs whose lease stands, in the order of their keys: two batches never wait for each other in a circle. */
+const held = (leases: readonly LeaseRef[]) => sql`
+  held as (
+    select j.tenant_id, j.job_id from jobs j
+    join unnest(${leases.map((l) => l.tenantId)}::text[], ${leases.map((l) => l.jobId)}::text[], ${leases.map((l) => l.leaseToken)}::text[])
+      as mine (tenant_id, job_id, lease_token) using (tenant_id, job_id, lease_token)
+    where j.state = 'leased' order by j.tenant_id, j.job_id for update of j
+  )`;
+
+/** An expired lease that nobody took yet is renewed as well: the holder still is the only one. */
+export async function heartbeat({ db, now }: Context, leases: readonly LeaseRef[], leaseMs: number): Promise<string[]> {
+  if (leases.length === 0) return [];
+  const { rows } = await attempt(() => sql<{ tenant_id: string; job_id: string }>`
+    with ${held(leases)}
+    update jobs set due_at = ${now() + leaseMs} from held where jobs.tenant_id = held.tenant_id and jobs.job_id = held.job_id
+    returning jobs.tenant_id, jobs.job_id`.execute(db));
+  const renewed = new Set(rows.map((r) => `${r.tenant_id}/${r.job_id}`));
+  return leases.filter((l) => !renewed.has(`${l.tenantId}/${l.jobId}`)).map((l) => l.jobId);
+}
+
+export async function leaseHeld({ db }: Context, { tenantId, jobId, leaseToken }: LeaseRef): Promise<boolean> {
+  const row = await attempt(() => db.selectFrom('jobs').select('job_id')
+    .where('tenant_id', '=', tenantId).where('job_id', '=', jobId).where('lease_token', '=', leaseToken).where('state', '=', 'leased').executeTakeFirst());
+  return row !== undefined;
+}
+
+export async function giveBack({ db, now }: Context, leases: readonly LeaseRef[], code: string, delayMs: number): Promise<string[]> {
+  if (leases.length === 0) return [];
+  const at = now();
+  const { rows } = await attempt(() => sql<{ job_id: string }>`
+    with ${held(leases)}, returned as (
+      update jobs set state = 'accepted', lease_token = null, session_id = null, events = events + 1,
+        due_at = ${at}::bigint + least(${delayMs}::float8 * power(2, attempts - 1), ${MAX_BACK_OFF_MS})::bigint
+      from held where jobs.tenant_id = held.tenant_id and jobs.job_id = held.job_id
+      returning jobs.*
+    ), noted as (
+      insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, 'requeued', ${at}::bigint, ${code}::text from returned
+    )
+    select job_id, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('returned')}) from returned`.execute(db));
+  return rows.map((r) => r.job_id);
+}
+
+/** One spelling per sealed result, so that a repeated completion can be compared. */
+const sealedText = (sealed: Sealed | undefined): string | null => (sealed === undefined ? null : canonicalJson({ ct: sealed.ct, enc: sealed.enc }));
+
+export async function complete(context: Context, c: Completion): Promise<CompleteAnswer> {
+  const { db, now, cell } = context;
+  const code = c.code ?? null;
+  const sealed = sealedText(c.result);
+  return await transact(db, async (tx) => {
+    const at = now();
+    // The fence: only the holder of the token the job has now, only while it is leased. The primary key of `results` is the second one.
+    const { rows } = await sql<{ attempts: number }>`
+      with done as (
+        update jobs set state = ${c.outcome}, code = ${code}, due_at = null, finished_at = ${at}::bigint, session_id = ${c.sessionId}, events = events + 1
+        where tenant_id = ${c.tenantId} and job_id = ${c.jobId} and lease_token = ${c.leaseToken} and state = 'leased'
+        returning *
+      ), result as (
+        insert into results (tenant_id, job_id, outcome, code, sealed, session_id, cell, recorded_at)
+        select tenant_id, job_id, state, code, ${sealed}::text, session_id, ${cell}, ${at}::bigint from done
+      ), noted as (
+        insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from done
+      )
+      select attempts, pg_notify(${EVENT_CHANNEL}, ${eventPayload('done')}) from done`.execute(tx);
+    const done = rows[0];
+    if (done === undefined) return await repeated(tx, c, code, sealed);
+    await appendAudit(tx, context, [{
+      kind: `job-${c.outcome}`,
+      body: {
+        tenant_id: c.tenantId, job_id: c.jobId, session: c.sessionId, attempts: done.attempts, ...(code === null ? {} : { code }),
+        ...(sealed === null ? {} : { result_digest: Buffer.from(await crypto.subtle.digest('SHA-256', Buffer.from(sealed))).toString('hex') }),
+      },
+    }]);
+    return { recorded: true, state: c.outcome };
+  });
+}
+
+async function repeated(tx: Tx, c: Completion, code: string | null, sealed: string | null): Promise<CompleteAnswer> {
+  const row = await tx.selectFrom('jobs').innerJoin('results', (j) => j.onRef('results.tenant_id', '=', 'jobs.tenant_id').onRef('results.job_id', '=', 'jobs.job_id'))
+    .select(['jobs.state', 'results.outcome', 'results.code', 'results.sealed'])
+    .where('jobs.tenant_id', '=', c.tenantId).where('jobs.job_id', '=', c.jobId).where('jobs.lease_token', '=', c.leaseToken)
+    .executeTakeFirst();
+  if (row === undefined) return { recorded: false, state: 'stale' };
+  return { recorded: row.outcome === c.outcome && row.code === code && row.sealed === sealed, state: row.state };
+}

@@ -1,0 +1,19 @@
+/** The table of migrations, in order. One that has been released is never edited: a change is a new one. */
+import type { Kysely } from 'kysely';
+import { type Migration, Migrator } from 'kysely/migration';
+import * as m0001 from './0001_initial.ts';
+
+export const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001_initial': m0001,
+};
+
+/**
+ * Brings the database to the last migration. Kysely holds a session advisory lock meanwhile, so several gateways may start together;
+ * a database that knows a migration which this code does not (a newer version ran) is refused.
+ */
+export async function migrate(db: Kysely<any>): Promise<string[]> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...MIGRATIONS }) } });
+  const { error, results } = await migrator.migrateToLatest();
+  if (error !== undefined) throw error;
+  return (results ?? []).map((r) => r.migrationName);
+}

@@ -1,0 +1,42 @@
+/** The tables as Kysely sees them; migrations/ makes them. Times are epoch milliseconds, JSON is text so that bytes stay as written. */
+import type { JobState } from '../protocol/messages.ts';
+import type { Classification, FinalState, JobEventName } from './ledger.ts';
+
+export interface Database {
+  tenants: { id: string; zone: string; created_at: number };
+  api_keys: { id: string; tenant_id: string; hash: string; scopes: string[]; created_at: number; expires_at: number | null; revoked_at: number | null };
+  jobs: JobsTable;
+  job_events: { tenant_id: string; job_id: string; n: number; event: JobEventName; at: number; detail: string | null };
+  /** One row per final job; `sealed` is null when there was no key to seal to. */
+  results: { tenant_id: string; job_id: string; outcome: FinalState; code: string | null; sealed: string | null; session_id: string | null; cell: string; recorded_at: number };
+  usage: { tenant_id: string; job_id: string; bytes: number; classification: Classification; at: number };
+  tenant_keys: { id: string; tenant_id: string; body: string; created_at: number };
+  receipts: { instance: string; seq: number; jws: string; tenant_id: string; job_id: string | null; at: number };
+  sessions: { id: string; role: string; evidence: string; expires_at: number; created_at: number };
+  policies: { revision: number; jws: string; at: number };
+  audit: { cell: string; seq: number; prev: string; hash: string; kind: string; body: string; at: number };
+  audit_heads: { cell: string; seq: number; hash: string };
+}
+
+export interface JobsTable {
+  tenant_id: string;
+  job_id: string;
+  state: JobState;
+  code: string | null;
+  message_digest: string;
+  size: number;
+  zone: string;
+  classification: Classification;
+  key_id: string;
+  cell: string;
+  accepted_at: number;
+  finished_at: number | null;
+  /** When the job may be leased: its due time while accepted, the end of its lease while leased, null once it is final. */
+  due_at: number | null;
+  /** The fence. Kept after completion, so that a repeated completion is known; null when nobody holds or held the job. */
+  lease_token: string | null;
+  session_id: string | null;
+  attempts: number;
+  /** Number of the last event. */
+  events: number;
+}
