@@ -1,7 +1,6 @@
 /**
- * Canonical JSON for digests and signatures: keys sorted by UTF-16 code units, no white space, strings as JSON.stringify writes them.
- * The subset of RFC 8785 that needs no rule for numbers: safe integers only. What JSON cannot say is refused rather than dropped,
- * so two values with one digest are the same value.
+ * Canonical JSON (RFC 8785) for digests and signatures: keys sorted by UTF-16 code units, no white space, strings and numbers as
+ * JSON.stringify writes them. What JSON cannot say is refused rather than dropped, so two values with one digest are the same value.
  */
 export function canonicalJson(value: unknown): string {
   if (value === null || typeof value === 'boolean') return String(value);
@@ -10,8 +9,8 @@ export function canonicalJson(value: unknown): string {
     return JSON.stringify(value);
   }
   if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value) || Object.is(value, -0)) throw new TypeError('only safe integers have canonical JSON');
-    return String(value);
+    if (!Number.isFinite(value)) throw new TypeError('no canonical JSON for a number that is not finite');
+    return JSON.stringify(value);
   }
   if (Array.isArray(value)) return `[${Array.from(value, canonicalJson).join(',')}]`;
   if (typeof value === 'object' && (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)) {

@@ -122,6 +122,9 @@ const REFUSALS: Record<RefusalCode, Entry> = {
   RECEIPT_BROKER: [422, 'A receipt of the broker does not hold'],
   PICTURE_FORMAT: [422, 'The picture is not a well-formed JPEG, PNG or WebP file'],
 
+  ATTESTER_ABSENT: [503, 'This machine has nothing to attest with'],
+  ATTESTER_FAILED: [503, 'The security module did not attest'],
+
   INTERNAL: [500, 'Something went wrong on this side'],
 };
 

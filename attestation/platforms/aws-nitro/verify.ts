@@ -151,7 +151,8 @@ function isDebug(payload: NsmPayload): boolean {
 /** "i-…" of "i-…-enc…". */
 const instanceOf = (moduleId: string): string | undefined => /^(i-[0-9a-f]{8,32})-enc[0-9a-f]{8,32}$/.exec(moduleId)?.[1];
 
-const REGION = '([a-z]{2}(?:-[a-z]+)+-\\d)';
+/** AWS: "us-east-1"; a development cell may call its region anything that fits into a name. */
+const REGION = '([a-z][a-z0-9-]{1,62})';
 const NAMES = { regional: `[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, zonal: `[0-9a-f]+\\.zonal\\.${REGION}\\.aws\\.nitro-enclaves`, instance: `i-[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, leaf: `i-[0-9a-f]+-enc[0-9a-f]+\\.${REGION}\\.aws` };
 
 /** The region that all four names carry. */

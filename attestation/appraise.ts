@@ -1,0 +1,152 @@
+/**
+ * Appraisal (RFC 9334, section 8.4): normalized claims against a policy give an AR4SI trustworthiness vector and a tier.
+ *
+ * Every rule is carried out and recorded. A failed rule makes the appraisal contraindicated, whatever the vector says: a measurement
+ * that is not in the references is refused, not warned about. A lowered rule allows at most `warning`.
+ */
+import { hex, sha256, utf8 } from './bytes.ts';
+import { canonicalJson } from './canonical.ts';
+import type { Appraisal, NormalizedClaims, Rule, Tier, TrustVector } from './claims.ts';
+import type { AppraisalPolicy, Reference } from './policy.ts';
+import { type Reason, Refusal } from './refusal.ts';
+
+/** Registers that a reference must name: without all three, another image could pass. */
+const REQUIRED_REGISTERS = ['PCR0', 'PCR1', 'PCR2'] as const;
+
+/** A bad status is an answer, not an exception; `requireAcceptable` turns it into a refusal. */
+export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy): Promise<Appraisal> {
+  const references = policy.references.filter((r) => r.platform === claims.platform);
+  const matched = references.find((r) => isComplete(r) && mismatches(r, claims).length === 0);
+  const development = claims.anchor !== 'production';
+
+  const rules: Rule[] = [
+    policyRule(references),
+    anchorRule(development, policy),
+    debugRule(claims),
+    measurementRule(references, matched, claims),
+    freshnessRule(claims),
+    ageRule(claims, policy),
+    scopeRule(claims, policy),
+    skippedRule(claims),
+  ];
+  const vector: TrustVector = {
+    // Under a development root the names in the certificates are only what somebody typed: no claim.
+    'instance-identity': development ? 0 : 2,
+    configuration: claims.guest.debug ? 96 : 2,
+    executables: matched === undefined ? 33 : 2,
+    'file-system': 0,
+    hardware: !development ? 2 : policy.allowDevelopment ? 32 : 97,
+    'runtime-opaque': claims.guest.debug ? 96 : 2,
+    'storage-opaque': 0,
+    'sourced-data': 0,
+  };
+  return {
+    status: statusOf(vector, rules),
+    vector, rules,
+    policyId: policy.id,
+    policySha256: hex(await sha256(utf8(canonicalJson(policy)))),
+    claims: matched === undefined ? claims : withReference(claims, matched),
+  };
+}
+
+/**
+ * For reading results as well as for sessions: stored evidence (`freshness: "none"`) is at best a `warning` and passes here, so a
+ * release must ask for `claims.time.freshness === "challenge"` besides.
+ * @throws Refusal with one reason per failed rule, unless the status is affirming or warning
+ */
+export function requireAcceptable(appraisal: Appraisal): void {
+  const failed = appraisal.rules.filter((r) => r.outcome === 'fail');
+  const reasons = failed.map((r): Reason => ({ code: r.code ?? 'APPRAISAL_STATUS', path: `appraisal.${r.id}`, have: r.have, need: r.need, next: r.next ?? 'Read the rule in the appraisal.' }));
+  if (reasons.length === 0 && appraisal.status !== 'affirming' && appraisal.status !== 'warning') {
+    reasons.push({ code: 'APPRAISAL_STATUS', path: 'appraisal.status', have: appraisal.status, need: 'affirming or warning', next: 'Read the trustworthiness vector: a claim of 96 or more says what is wrong.' });
+  }
+  if (reasons.length > 0) throw new Refusal(reasons);
+}
+
+/** AR4SI, section 2.3.2: the tier of one claim of the vector. */
+export function tierOf(claim: number): Tier {
+  if (claim >= -1 && claim <= 1) return 'none';
+  if (claim >= -32 && claim <= 31) return 'affirming';
+  return claim >= -96 && claim <= 95 ? 'warning' : 'contraindicated';
+}
+
+/** The worst tier of the vector, and never better than the rules allow. */
+function statusOf(vector: TrustVector, rules: readonly Rule[]): Tier {
+  const order: readonly Tier[] = ['none', 'affirming', 'warning', 'contraindicated'];
+  const tiers = Object.values(vector).map(tierOf);
+  if (rules.some((r) => r.outcome === 'lowered')) tiers.push('warning');
+  if (rules.some((r) => r.outcome === 'fail')) tiers.push('contraindicated');
+  return tiers.reduce((worst, tier) => (order.indexOf(tier) > order.indexOf(worst) ? tier : worst), 'none');
+}
+
+const pass = (id: string, detail: string): Rule => ({ id, outcome: 'pass', detail });
+
+function policyRule(references: readonly Reference[]): Rule {
+  const complete = references.length > 0 && references.every(isComplete);
+  if (complete) return pass('policy', `${references.length} references`);
+  return {
+    id: 'policy', outcome: 'fail', code: 'POLICY_EMPTY', detail: 'no references, or one without PCR0, PCR1 and PCR2',
+    have: `${references.length} references`, need: 'at least one, each with PCR0, PCR1 and PCR2', next: 'Put the measurements of the released image into the policy (ccc measure) and have the owner sign it.',
+  };
+}
+
+function anchorRule(development: boolean, policy: AppraisalPolicy): Rule {
+  if (!development) return pass('anchor', 'production root');
+  if (policy.allowDevelopment === true) return { id: 'anchor', outcome: 'lowered', detail: 'development root, allowed by the policy: proves nothing about hardware' };
+  return { id: 'anchor', outcome: 'fail', code: 'ANCHOR_DEVELOPMENT', detail: 'development root', have: 'development', need: 'production', next: 'Run the workload in a real enclave; only a development policy may set allowDevelopment.' };
+}
+
+function debugRule(claims: NormalizedClaims): Rule {
+  if (!claims.guest.debug) return pass('debug', 'not in debug mode');
+  return { id: 'debug', outcome: 'fail', code: 'DEBUG_ENCLAVE', detail: 'debug mode', have: 'PCR0, PCR1, PCR2 are zero', need: 'measured registers', next: 'Start the enclave without --debug-mode: its memory and console are open to the parent instance.' };
+}
+
+function measurementRule(references: readonly Reference[], matched: Reference | undefined, claims: NormalizedClaims): Rule {
+  if (matched !== undefined) return pass('measurements', `reference ${matched.id}`);
+  const nearest = references.map((r) => ({ id: r.id, wrong: mismatches(r, claims) })).sort((a, b) => a.wrong.length - b.wrong.length)[0];
+  const show = (key: 'have' | 'need') => nearest?.wrong.map((w) => `${w.register} ${w[key]}`).join(', ');
+  return {
+    id: 'measurements', outcome: 'fail', detail: nearest === undefined ? 'no references' : `nearest reference: ${nearest.id}`,
+    code: nearest?.wrong.some((w) => w.have === 'absent') === true ? 'MEASUREMENT_ABSENT' : 'MEASUREMENT_MISMATCH',
+    have: show('have') ?? 'measurements', need: show('need') ?? 'a reference', next: 'This is other code than the owner released. Rebuild the release, or have the owner sign a policy with these measurements.',
+  };
+}
+
+function freshnessRule(claims: NormalizedClaims): Rule {
+  if (claims.time.freshness === 'challenge') return pass('freshness', 'answers the challenge');
+  return { id: 'freshness', outcome: 'lowered', code: 'STALE', detail: `freshness ${claims.time.freshness}: stored evidence, releases nothing` };
+}
+
+function ageRule(claims: NormalizedClaims, policy: AppraisalPolicy): Rule {
+  if (claims.time.freshness === 'none') return pass('age', 'not judged: freshness none');
+  const age = claims.time.verifiedAt - claims.time.evidenceAt;
+  if (age <= policy.maxAgeSeconds) return pass('age', `${age} s, at most ${policy.maxAgeSeconds} s`);
+  return { id: 'age', outcome: 'fail', code: 'STALE', detail: 'too old', have: `${age} s`, need: `at most ${policy.maxAgeSeconds} s`, next: 'Attest again.' };
+}
+
+function scopeRule(claims: NormalizedClaims, policy: AppraisalPolicy): Rule {
+  const { scope } = claims.workload.binding;
+  // The schema says this of brokers already; it must hold for a policy that never saw the schema too.
+  if (policy.scopes.includes(scope) && !(scope === 'node' && policy.role === 'broker')) return pass('scope', scope);
+  return { id: 'scope', outcome: 'fail', code: 'SCOPE_NODE', detail: 'scope', have: scope, need: policy.scopes.filter((s) => s !== 'node' || policy.role !== 'broker').join(', '), next: 'Evidence of this scope does not prove this workload; run it where the policy allows.' };
+}
+
+function skippedRule(claims: NormalizedClaims): Rule {
+  const skipped = claims.checks.filter((c) => c.result === 'skipped-by-policy').map((c) => c.id);
+  if (claims.checks.length === 0) return { id: 'checks', outcome: 'fail', code: 'APPRAISAL_STATUS', detail: 'no checks', have: 'claims without checks', need: 'claims of an adapter', next: 'Appraise what an adapter returned.' };
+  return skipped.length === 0 ? pass('checks', `${claims.checks.length} carried out`) : { id: 'checks', outcome: 'lowered', detail: `skipped: ${skipped.join(', ')}` };
+}
+
+const isComplete = (reference: Reference): boolean => REQUIRED_REGISTERS.every((r) => /^[0-9a-f]{96}$/.test(reference.registers[r] ?? ''));
+
+function mismatches(reference: Reference, claims: NormalizedClaims): { register: string; have: string; need: string }[] {
+  return Object.entries(reference.registers).filter(([, need]) => need !== undefined).flatMap(([register, need]) => {
+    const have = claims.measurements.find((m) => m.register === register && m.alg === 'sha384')?.value ?? 'absent';
+    return have === need ? [] : [{ register, have, need }];
+  });
+}
+
+const withReference = (claims: NormalizedClaims, reference: Reference): NormalizedClaims => ({
+  ...claims,
+  measurements: claims.measurements.map((m) => (Object.hasOwn(reference.registers, m.register) ? { ...m, matchedReference: reference.id } : m)),
+});
