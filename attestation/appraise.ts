@@ -50,12 +50,12 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
 }
 
 /**
- * For reading results as well as for sessions: stored evidence (`freshness: "none"`) is at best a `warning` and passes here, so a
- * release must ask for `claims.time.freshness === "challenge"` besides.
+ * @param mode `live` (default) wants evidence that answers a challenge; `replay` accepts stored evidence too, and is for reading
+ *   results, never for releasing keys.
  * @throws Refusal with one reason per failed rule, unless the status is affirming or warning
  */
-export function requireAcceptable(appraisal: Appraisal): void {
-  const failed = appraisal.rules.filter((r) => r.outcome === 'fail');
+export function requireAcceptable(appraisal: Appraisal, mode: 'live' | 'replay' = 'live'): void {
+  const failed = appraisal.rules.filter((r) => r.outcome === 'fail' || (r.id === 'freshness' && r.outcome !== 'pass' && mode !== 'replay'));
   const reasons = failed.map((r): Reason => ({ code: r.code ?? 'APPRAISAL_STATUS', path: `appraisal.${r.id}`, have: r.have, need: r.need, next: r.next ?? 'Read the rule in the appraisal.' }));
   if (reasons.length === 0 && appraisal.status !== 'affirming' && appraisal.status !== 'warning') {
     reasons.push({ code: 'APPRAISAL_STATUS', path: 'appraisal.status', have: appraisal.status, need: 'affirming or warning', next: 'Read the trustworthiness vector: a claim of 96 or more says what is wrong.' });
@@ -114,7 +114,7 @@ function measurementRule(references: readonly Reference[], matched: Reference | 
 
 function freshnessRule(claims: NormalizedClaims): Rule {
   if (claims.time.freshness === 'challenge') return pass('freshness', 'answers the challenge');
-  return { id: 'freshness', outcome: 'lowered', code: 'STALE', detail: `freshness ${claims.time.freshness}: stored evidence, releases nothing` };
+  return { id: 'freshness', outcome: 'lowered', code: 'STALE', detail: `freshness ${claims.time.freshness}`, have: claims.time.freshness, need: 'challenge', next: 'Ask for evidence over a fresh challenge: stored evidence releases nothing.' };
 }
 
 function ageRule(claims: NormalizedClaims, policy: AppraisalPolicy): Rule {
