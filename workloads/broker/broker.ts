@@ -13,7 +13,7 @@ import { NO_PAYLOAD, attest } from './core/attest.ts';
 import { tenantRule } from './core/access.ts';
 import { Challenges } from './core/challenges.ts';
 import { manifest, vouch } from './core/manifest.ts';
-import { PolicySource } from './core/policy-source.ts';
+import { PolicySource } from '../protocol/policy-source.ts';
 import { type ReceiptEntry, Receipts } from './core/receipts.ts';
 import { release } from './core/release.ts';
 import { Sessions } from './core/sessions.ts';
@@ -45,6 +45,8 @@ export interface Broker {
 
 const SMALL = 8 * 1024;
 const ATTESTED = 64 * 1024;
+/** Whoever starts something new gets the newest policy: with the one before, it would be refused elsewhere. */
+const FRESH_MS = 1_000;
 /** 64 headers of at most 60 KiB, in base64url. */
 const RELEASE = 6 * 1024 * 1024;
 
@@ -71,12 +73,12 @@ export function createBroker(options: BrokerOptions): Broker {
     },
 
     '/v1/evidence': jsonRoute(manifestRequestSchema, SMALL, async ({ input }) => {
-      const inForce = await policy.current();
+      const inForce = await policy.current(FRESH_MS);
       return { ...(await vouch(vouching, input, inForce.digest, NO_PAYLOAD)), instance: identity.instance };
     }),
 
     '/v1/manifest': jsonRoute(brokerManifestRequestSchema, SMALL, async ({ input }) =>
-      manifest({ ...vouching, epoch, tenantKeys, receipts, now }, await policy.current(), input)),
+      manifest({ ...vouching, epoch, tenantKeys, receipts, now }, await policy.current(FRESH_MS), input)),
 
     '/v1/tenant-keys': jsonRoute(createTenantKeysSchema, SMALL, async ({ input }) => {
       const inForce = await policy.current();
@@ -91,7 +93,7 @@ export function createBroker(options: BrokerOptions): Broker {
     }),
 
     '/v1/challenge': jsonRoute(challengeRequestSchema, SMALL, async ({ input }) => {
-      const { digest } = await policy.current();
+      const { digest } = await policy.current(FRESH_MS);
       const issued = challenges.issue(input.role, input.platform, digest);
       return {
         challenge_id: b64u(issued.id), nonce: b64u(issued.nonce), audience: identity.instance,

@@ -54,12 +54,13 @@ async function start(data: string): Promise<void> {
 }
 
 // Whatever nobody caught has no known state behind it: end, and let the supervisor start a fresh broker.
-process.on('uncaughtException', (error) => { log.error('uncaught', errorFields(error)); process.exit(1); });
-process.on('unhandledRejection', (error) => { log.error('uncaught', errorFields(error)); process.exit(1); });
+const fatal = (error: unknown) => { log.error('uncaught', errorFields(error)); process.exit(1); };
+process.on('uncaughtException', fatal);
+process.on('unhandledRejection', fatal);
 
 const { values } = parseArgs({ options: { data: { type: 'string' } } });
 if (values.data === undefined) {
   process.stderr.write('usage: node workloads/broker/main.ts --data FOLDER\n');
   process.exit(2);
 }
-await start(values.data);
+await start(values.data).catch(fatal);

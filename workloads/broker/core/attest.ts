@@ -9,7 +9,7 @@ import { toBinding } from '../../protocol/evidence.ts';
 import type { Attested, Session } from '../../protocol/messages.ts';
 import type { Identity } from '../identity.ts';
 import type { Challenges } from './challenges.ts';
-import type { PolicySource } from './policy-source.ts';
+import type { PolicySource } from '../../protocol/policy-source.ts';
 import { SESSION_SECONDS, type Sessions } from './sessions.ts';
 
 /** A verification takes a few milliseconds; one that hangs is a defect and ends as a refusal. */

@@ -7,7 +7,7 @@ import { fromBinding, fromEvidence } from '../../protocol/evidence.ts';
 import type { Attested, KeyManifest } from '../../protocol/messages.ts';
 import type { Identity } from '../identity.ts';
 import { tenantRule } from './access.ts';
-import type { PolicyInForce } from './policy-source.ts';
+import type { PolicyInForce } from '../../protocol/policy-source.ts';
 import type { Receipts } from './receipts.ts';
 import { type TenantKeys, toWire, wipe } from './tenant-keys.ts';
 

@@ -2,12 +2,12 @@
  * The owner's policy in force. It comes over the gateway, which is trusted for nothing: the owner's signature decides, a
  * revision never goes back, and a policy that was not confirmed lately or has ended means that everything is refused.
  */
-import type { Bytes } from '../../../attestation/bytes.ts';
-import { refuse } from '../../../attestation/refusal.ts';
-import { type Clock, seconds } from '../../protocol/clock.ts';
-import { verifyPolicy } from '../../protocol/documents.ts';
-import { type Log, errorFields } from '../../protocol/log.ts';
-import type { OwnerPolicy } from '../../protocol/owner.ts';
+import type { Bytes } from '../../attestation/bytes.ts';
+import { refuse } from '../../attestation/refusal.ts';
+import { type Clock, seconds } from './clock.ts';
+import { verifyPolicy } from './documents.ts';
+import { type Log, errorFields } from './log.ts';
+import type { OwnerPolicy } from './owner.ts';
 
 export interface PolicyInForce {
   readonly policy: OwnerPolicy;
@@ -54,9 +54,12 @@ export class PolicySource {
     return this.#inForce !== undefined && this.#inForce.policy.notAfter < seconds(this.#options.now);
   }
 
-  /** @throws Refusal POLICY_MISSING, POLICY_EXPIRED, or why the document that the gateway has is refused */
-  async current(): Promise<PolicyInForce> {
-    if (this.#stale || this.#ended) await this.refresh();
+  /**
+   * @param freshMs ask the gateway when the policy was not confirmed for this long: where a caller would fail with an old one
+   * @throws Refusal POLICY_MISSING, POLICY_EXPIRED, or why the document that the gateway has is refused
+   */
+  async current(freshMs = Number.POSITIVE_INFINITY): Promise<PolicyInForce> {
+    if (this.#stale || this.#ended || this.#options.now() - this.#confirmedAt >= freshMs) await this.refresh();
     if (this.#ended) refuse('POLICY_EXPIRED', 'policy.notAfter', 'The owner signs a new revision of the policy.');
     if (this.#inForce === undefined || this.#stale) {
       if (this.#failure instanceof Error && this.#failure.name === 'Refusal') throw this.#failure;

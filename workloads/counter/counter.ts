@@ -1,0 +1,215 @@
+/**
+ * The counter's loop: lease, prepare, count, complete. While one picture is counted the next ones are fetched and their keys
+ * released, and the one before is completed, so that the detector never waits for the network. Never a result when anything failed:
+ * only a picture that was decrypted, counted and passed the egress guard completes.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sha256 } from '../../attestation/bytes.ts';
+import { Refusal } from '../../attestation/refusal.ts';
+import { decryptMessage } from '../client/esdk-node.ts';
+import type { CellConfig } from '../protocol/cell.ts';
+import { type Clock, seconds } from '../protocol/clock.ts';
+import { Unreachable } from '../protocol/http-client.ts';
+import { type Log, errorFields } from '../protocol/log.ts';
+import { EgressRefused, guardEgress } from './egress.ts';
+import { type Completion, type CounterGateway, leaseKey } from './gateway-client.ts';
+import type { CounterKeys } from './keys.ts';
+import { type HeldLease, Leases } from './leases.ts';
+import { type Prepared, type ReadyJob, codeOf, prepare } from './prepare.ts';
+import { WorkRejected } from './rejected.ts';
+import type { Sandbox } from './sandbox.ts';
+import type { ActiveSession, SessionKeeper } from './session.ts';
+import { type Outcome, sealVerdict } from './verdict.ts';
+
+export interface CounterOptions {
+  readonly cell: CellConfig;
+  readonly gateway: CounterGateway;
+  readonly sessions: SessionKeeper;
+  readonly keys: CounterKeys;
+  readonly sandbox: Pick<Sandbox, 'run' | 'modelDigest'>;
+  readonly now: Clock;
+  readonly log: Log;
+  /** Jobs held ready beside the one that is counted. */
+  readonly ahead?: number;
+  readonly waitMs?: number;
+  /** First pause after something failed; it doubles up to 30 s. */
+  readonly pauseMs?: number;
+}
+
+export interface Counter {
+  /** Finishes the picture that is being counted, gives the others back. */
+  stop(): Promise<void>;
+}
+
+const MAX_PAUSE_MS = 30_000;
+const COMPLETE_TRIES = 4;
+/** Completions under way; with more, the gateway is the slow part and counting on makes nothing faster. */
+const MAX_COMPLETING = 4;
+
+type Decision = { readonly then: 'verdict'; readonly outcome: Outcome } | { readonly then: 'giveBack'; readonly code: string };
+
+export function startCounter(options: CounterOptions): Counter {
+  const { gateway, sessions, keys, sandbox, now, log, cell: { cell, epoch } } = options;
+  const ahead = options.ahead ?? 2;
+  const leases = new Leases({ gateway, sessions, log });
+  const stopping = new AbortController();
+  const ready: ReadyJob[] = [];
+  const completing = new Set<Promise<void>>();
+  let failures = 0;
+  let wake = () => {};
+  const changed = () => new Promise<void>((resolve) => { wake = chain(wake, resolve); });
+  const notify = () => { const waiting = wake; wake = () => {}; waiting(); };
+
+  const pause = async () => {
+    failures++;
+    const ms = Math.min(MAX_PAUSE_MS, (options.pauseMs ?? 250) * 2 ** Math.min(failures - 1, 10));
+    // Not all counters at the same moment.
+    await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal: stopping.signal }).catch(() => {});
+  };
+
+  async function feed(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      if (ready.length >= ahead) {
+        await changed();
+        continue;
+      }
+      try {
+        const session = await sessions.current();
+        const { jobs, lease_ms } = await sessions.use((s) => gateway.lease(ahead - ready.length, options.waitMs ?? 20_000, s, stopping.signal));
+        if (jobs.length === 0) continue;
+        const prepared = await prepare({ gateway, sessions, keys }, jobs.map((lease) => leases.hold(lease, lease_ms)));
+        await settle(prepared, session);
+      } catch (error) {
+        if (stopping.signal.aborted) break;
+        log.warn('lease-failed', errorFields(error));
+        await pause();
+      }
+    }
+    notify();
+  }
+
+  /** Ready jobs go on; the others end or go back. */
+  async function settle(prepared: readonly Prepared[], session: ActiveSession): Promise<void> {
+    let waits = false;
+    for (const each of prepared) {
+      if (each.then === 'count') ready.push(each.job);
+    }
+    notify();
+    for (const each of prepared) {
+      if (each.then === 'count') continue;
+      const { job_id, tenant_id } = each.held.lease;
+      log.warn(each.then === 'reject' ? 'job-rejected' : 'job-waits', { job_id, tenant_id, code: each.code });
+      if (each.then === 'reject') await complete(each.held, async () => ({ ...leaseKey(each.held.lease), outcome: 'rejected', code: each.code }));
+      else {
+        waits = true;
+        await giveBack([each.held], each.code);
+        // No job is leased again before the broker answers: attesting anew asks it.
+        if (each.brokerDown === true) sessions.drop(session);
+      }
+    }
+    if (waits) await pause();
+    else failures = 0;
+  }
+
+  async function work(): Promise<void> {
+    for (;;) {
+      if (stopping.signal.aborted) return;
+      const job = ready.shift();
+      notify();
+      if (job === undefined) {
+        await changed();
+        continue;
+      }
+      if (job.held.lost) {
+        job.dataKey.fill(0);
+        continue;
+      }
+      const decision = await judge(job);
+      if (completing.size >= MAX_COMPLETING) await Promise.race(completing);
+      const done: Promise<void> = finish(job, decision).finally(() => completing.delete(done));
+      completing.add(done);
+    }
+  }
+
+  /** Decrypts and counts. Never throws. */
+  async function judge({ held: { lease }, bytes, dataKey, policy }: ReadyJob): Promise<Decision> {
+    const { tenant_id, job_id } = lease;
+    const started = now();
+    let picture: Uint8Array | undefined;
+    try {
+      picture = await decryptMessage(bytes, dataKey, { tenant_id, job_id });
+      dataKey.fill(0);
+      const counted = await sandbox.run(picture);
+      const result = guardEgress(counted, policy, tenant_id);
+      log.info('counted', { job_id, tenant_id, ms: now() - started, model_digest: result.model.digest });
+      return { then: 'verdict', outcome: { outcome: 'completed', result } };
+    } catch (error) {
+      // The picture or the message is at fault: the client is told, under signature.
+      if (error instanceof WorkRejected || error instanceof Refusal) return { then: 'verdict', outcome: { outcome: 'rejected', code: error.code } };
+      if (error instanceof EgressRefused) return { then: 'verdict', outcome: { outcome: 'failed', code: error.code } };
+      log.error('count-failed', { job_id, tenant_id, ...errorFields(error) });
+      return { then: 'giveBack', code: 'WORK_FAILED' };
+    } finally {
+      dataKey.fill(0);
+      picture?.fill(0);
+    }
+  }
+
+  async function finish({ held, message }: ReadyJob, decision: Decision): Promise<void> {
+    if (decision.then === 'giveBack') return giveBack([held], decision.code);
+    const { outcome } = decision;
+    const verdict = { message, bodyDigest: await sha256(message.body), modelDigest: sandbox.modelDigest, cell, epoch, at: seconds(now) };
+    // Sealed once per session: a repeated request carries the same bytes.
+    const sealed = new Map<ActiveSession, Completion>();
+    await complete(held, async (session) => {
+      const body = sealed.get(session) ?? {
+        ...leaseKey(held.lease), outcome: outcome.outcome, ...('code' in outcome ? { code: outcome.code } : {}), result: await sealVerdict(outcome, verdict, session),
+      };
+      sealed.set(session, body);
+      return body;
+    });
+  }
+
+  async function complete(held: HeldLease, body: (session: ActiveSession) => Promise<Completion>): Promise<void> {
+    const { job_id, tenant_id } = held.lease;
+    try {
+      for (let attempt = 1; !held.lost; attempt++) {
+        try {
+          const { recorded, state } = await sessions.use(async (session) => gateway.complete(await body(session), session));
+          log.info(recorded ? 'completed' : 'completion-stale', { job_id, tenant_id, state });
+          return;
+        } catch (error) {
+          log.warn('completion-failed', { job_id, tenant_id, attempt, ...errorFields(error) });
+          if (!(error instanceof Unreachable) || attempt >= COMPLETE_TRIES) return; // the lease ends by itself
+          await sleep((options.pauseMs ?? 250) * 2 ** attempt);
+        }
+      }
+    } finally {
+      leases.drop(held);
+    }
+  }
+
+  async function giveBack(jobs: readonly HeldLease[], code: string): Promise<void> {
+    const mine = jobs.filter((held) => !held.lost);
+    try {
+      if (mine.length > 0) await sessions.use((session) => gateway.giveBack(mine.map(({ lease }) => lease), code, session));
+    } catch (error) {
+      log.warn('give-back-failed', errorFields(error)); // the leases end by themselves
+    } finally {
+      for (const held of jobs) leases.drop(held);
+    }
+  }
+
+  const running = Promise.all([feed(), work()]);
+  return {
+    async stop() {
+      stopping.abort();
+      notify();
+      await running;
+      for (const job of ready) job.dataKey.fill(0);
+      await Promise.all([...completing, giveBack(ready.splice(0).map(({ held }) => held), 'STOPPING')]);
+    },
+  };
+}
+
+const chain = (first: () => void, second: () => void) => () => { first(); second(); };

@@ -1,0 +1,68 @@
+/** The counter's side of the gateway's internal listener. */
+import type { z } from 'zod';
+import type { Bytes } from '../../attestation/bytes.ts';
+import { type Clock, seconds } from '../protocol/clock.ts';
+import { type HttpCall, parseJson, request } from '../protocol/http-client.ts';
+import {
+  RELEASE_PATH, type Attested, type Lease, type RegisterSession, type Session, challengeSchema, completeRequestSchema, completeResponseSchema,
+  heartbeatResponseSchema, leaseResponseSchema, policyResponseSchema, releaseRequestSchema, releaseResponseSchema, sessionSchema,
+} from '../protocol/messages.ts';
+
+export type Challenge = z.infer<typeof challengeSchema>;
+export type Completion = z.infer<typeof completeRequestSchema>;
+export type ReleaseItems = z.infer<typeof releaseRequestSchema>['items'];
+export type LeaseKey = Pick<Lease, 'tenant_id' | 'job_id' | 'lease_token'>;
+
+/** Proves the requests that need it. */
+export interface Credentials { readonly session: string; readonly key: CryptoKey }
+
+export type CounterGateway = ReturnType<typeof counterGateway>;
+
+const SMALL = 1 << 20;
+/** Headers of a message lie before its picture of at most 20 MB. */
+const MAX_MESSAGE = 24 << 20;
+
+export const leaseKey = ({ tenant_id, job_id, lease_token }: LeaseKey): LeaseKey => ({ tenant_id, job_id, lease_token });
+
+/** Every call @throws Unreachable, Answered; Error for an answer that is not of its schema */
+export function counterGateway({ origin, now, timeoutMs = 15_000 }: { origin: string; now: Clock; timeoutMs?: number }) {
+  const ask = (call: Pick<HttpCall, 'method' | 'path' | 'body' | 'signal'>, who?: Credentials, more: { maxBytes?: number; extraMs?: number } = {}) => request(origin, {
+    ...call, now: seconds(now), timeoutMs: timeoutMs + (more.extraMs ?? 0), maxBytes: more.maxBytes ?? SMALL, ...(who === undefined ? {} : { proof: who }),
+  });
+  const post = (path: string, body: object, who?: Credentials) => ask({ method: 'POST', path: `/internal/v1/${path}`, body }, who);
+
+  return {
+    async policy(): Promise<string> {
+      return parseJson(policyResponseSchema, await ask({ method: 'GET', path: '/internal/v1/policy' })).policy;
+    },
+    async challenge(platform: Attested['evidence']['platform']): Promise<Challenge> {
+      return parseJson(challengeSchema, await post('challenge', { role: 'counter', platform }));
+    },
+    async attest(attested: Attested): Promise<Session> {
+      return parseJson(sessionSchema, await post('attest', attested));
+    },
+    async register(body: RegisterSession, who: Credentials): Promise<void> {
+      await post('sessions', body, who);
+    },
+    async lease(max: number, waitMs: number, who: Credentials, signal: AbortSignal): Promise<{ jobs: Lease[]; lease_ms: number }> {
+      const body = { max, wait_ms: waitMs };
+      return parseJson(leaseResponseSchema, await ask({ method: 'POST', path: '/internal/v1/lease', body, signal }, who, { extraMs: waitMs }));
+    },
+    async message({ tenant_id, job_id, lease_token }: LeaseKey, who: Credentials): Promise<Bytes> {
+      return ask({ method: 'GET', path: `/internal/v1/messages/${tenant_id}/${job_id}?lease=${lease_token}` }, who, { maxBytes: MAX_MESSAGE, extraMs: 15_000 });
+    },
+    async release(items: ReleaseItems, who: Credentials) {
+      return parseJson(releaseResponseSchema, await ask({ method: 'POST', path: RELEASE_PATH, body: { items } }, who, { extraMs: 15_000 }));
+    },
+    /** Job ids whose lease is lost. */
+    async heartbeat(jobs: readonly LeaseKey[], who: Credentials): Promise<string[]> {
+      return parseJson(heartbeatResponseSchema, await post('heartbeat', { jobs: jobs.map(leaseKey) }, who)).lost;
+    },
+    async giveBack(jobs: readonly LeaseKey[], code: string, who: Credentials): Promise<void> {
+      await post('give-back', { jobs: jobs.map(leaseKey), code }, who);
+    },
+    async complete(body: Completion, who: Credentials) {
+      return parseJson(completeResponseSchema, await post('complete', body, who));
+    },
+  };
+}

@@ -1,0 +1,54 @@
+/** `node workloads/counter/main.ts --data FOLDER --name NAME` */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { bytes, fromB64u } from '../../attestation/bytes.ts';
+import { attesterFor } from '../protocol/attester.ts';
+import { origin, parseCell } from '../protocol/cell.ts';
+import { createLog, errorFields } from '../protocol/log.ts';
+import { PolicySource } from '../protocol/policy-source.ts';
+import { name as nameSchema } from '../protocol/wire.ts';
+import { startCounter } from './counter.ts';
+import { counterGateway } from './gateway-client.ts';
+import { createCounterKeys } from './keys.ts';
+import { createSandbox } from './sandbox.ts';
+import { SessionKeeper } from './session.ts';
+
+const USAGE = 'usage: node workloads/counter/main.ts --data FOLDER --name NAME\n';
+const STOP_MS = 30_000;
+
+const { values } = parseArgs({ options: { data: { type: 'string' }, name: { type: 'string' } } });
+if (values.data === undefined || !nameSchema.safeParse(values.name).success) {
+  process.stderr.write(USAGE);
+  process.exit(2);
+}
+const log = createLog(values.name as string);
+
+async function start(data: string): Promise<void> {
+  const now = Date.now;
+  const { cell, configDigest } = await parseCell(bytes(await readFile(join(data, 'cell.json'))));
+  // A missing or altered model ends this process here: nothing ever invents a number.
+  const [keys, attester, sandbox] = await Promise.all([createCounterKeys(), attesterFor(cell, 'counter', data, now), createSandbox()]);
+  const gateway = counterGateway({ origin: origin(cell.gateway.internal), now });
+  const policy = new PolicySource({ fetch: gateway.policy, ownerKey: fromB64u(cell.ownerKey), now, log });
+  const sessions = new SessionKeeper({ gateway, attester, keys, policy, cell: cell.cell, platform: cell.platform, configDigest, now, log });
+  const counter = startCounter({ cell, gateway, sessions, keys, sandbox, now, log });
+  log.info('ready', { cell: cell.cell, platform: cell.platform, model_digest: sandbox.modelDigest, pid: process.pid });
+
+  let stopped = false;
+  const stop = (signal: string) => {
+    if (stopped) process.exit(1);
+    stopped = true;
+    log.info('stopping', { signal });
+    setTimeout(() => process.exit(1), STOP_MS).unref();
+    void counter.stop().then(() => sandbox.close()).finally(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+// Whatever nobody caught has no known state behind it: end; leases end by themselves and a fresh process takes over.
+const fatal = (error: unknown) => { log.error('uncaught', errorFields(error)); process.exit(1); };
+process.on('uncaughtException', fatal);
+process.on('unhandledRejection', fatal);
+await start(values.data).catch(fatal);

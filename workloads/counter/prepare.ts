@@ -1,0 +1,90 @@
+/**
+ * From leases to work that is ready to be counted: fetch each message, compare it with what was leased, have the data keys of the whole
+ * batch released. Every job that cannot go on says whether it ends (`reject`) or waits for another try (`giveBack`).
+ */
+import { type Bytes, b64u, hex, sha256 } from '../../attestation/bytes.ts';
+import { Refusal, refuse } from '../../attestation/refusal.ts';
+import { open } from '../protocol/hpke.ts';
+import { Answered, Unreachable } from '../protocol/http-client.ts';
+import { releaseAad, releaseInfo } from '../protocol/labels.ts';
+import { type ParsedMessage, parseMessage } from '../protocol/message.ts';
+import type { ReleaseResponse } from '../protocol/messages.ts';
+import type { OwnerPolicy } from '../protocol/owner.ts';
+import type { CounterGateway } from './gateway-client.ts';
+import type { CounterKeys } from './keys.ts';
+import type { HeldLease } from './leases.ts';
+import type { ActiveSession, SessionKeeper } from './session.ts';
+
+export interface ReadyJob {
+  readonly held: HeldLease;
+  readonly bytes: Bytes;
+  readonly message: ParsedMessage;
+  readonly dataKey: Bytes;
+  /** The policy of the session that it was released to. */
+  readonly policy: OwnerPolicy;
+}
+export type Prepared =
+  | { readonly held: HeldLease; readonly then: 'count'; readonly job: ReadyJob }
+  | { readonly held: HeldLease; readonly then: 'reject' | 'giveBack'; readonly code: string; /** The broker could not be asked. */ readonly brokerDown?: true };
+
+export interface PrepareDeps { readonly gateway: CounterGateway; readonly sessions: SessionKeeper; readonly keys: CounterKeys }
+
+interface Fetched { readonly held: HeldLease; readonly bytes: Bytes; readonly message: ParsedMessage }
+
+/** Stable code of whatever was thrown. */
+export const codeOf = (error: unknown): string =>
+  (error instanceof Refusal || error instanceof Answered || error instanceof Unreachable ? error.code : 'INTERNAL');
+
+export async function prepare(deps: PrepareDeps, batch: readonly HeldLease[]): Promise<Prepared[]> {
+  const fetched = await Promise.all(batch.map((held) => fetchOne(deps, held)));
+  const good = fetched.filter((one): one is Fetched => 'bytes' in one);
+  const bad = fetched.filter((one): one is Prepared => !('bytes' in one));
+  return good.length === 0 ? bad : [...bad, ...(await releaseAll(deps, good))];
+}
+
+async function fetchOne({ gateway, sessions }: PrepareDeps, held: HeldLease): Promise<Fetched | Prepared> {
+  const { lease } = held;
+  let bytes: Bytes;
+  try {
+    bytes = await sessions.use((session) => gateway.message(lease, session));
+    // What was leased is this very message; any other is the store's or the gateway's fault, not the client's.
+    if (bytes.length !== lease.size || hex(await sha256(bytes)) !== lease.message_digest) return { held, then: 'giveBack', code: 'MESSAGE_DIGEST' };
+  } catch (error) {
+    return { held, then: 'giveBack', code: codeOf(error) };
+  }
+  try {
+    const message = parseMessage(bytes);
+    const { tenant_id, job_id } = message.context;
+    if (tenant_id !== lease.tenant_id) refuse('TENANT_MISMATCH', 'context.tenant_id', 'The message was encrypted for another tenant.');
+    if (job_id !== lease.job_id) refuse('CONTEXT_MISMATCH', 'context.job_id', 'The message was encrypted for another job.');
+    return { held, bytes, message };
+  } catch (error) {
+    return { held, then: error instanceof Refusal ? 'reject' : 'giveBack', code: codeOf(error) };
+  }
+}
+
+async function releaseAll({ gateway, sessions, keys }: PrepareDeps, jobs: readonly Fetched[]): Promise<Prepared[]> {
+  const items = jobs.map(({ held: { lease: { tenant_id, job_id } }, message }) => ({ tenant_id, job_id, header: b64u(message.header) }));
+  let answers: ReleaseResponse['items'];
+  let used: ActiveSession;
+  try {
+    // The keys are sealed under the session that asked: keep the two together.
+    [answers, used] = await sessions.use(async (session) => [(await gateway.release(items, session)).items, session] as const);
+  } catch (error) {
+    return jobs.map(({ held }) => ({ held, then: 'giveBack', code: codeOf(error), brokerDown: true }));
+  }
+  return Promise.all(jobs.map((job, i) => openOne(job, answers[i], used, keys)));
+}
+
+async function openOne(job: Fetched, answer: ReleaseResponse['items'][number] | undefined, session: ActiveSession, keys: CounterKeys): Promise<Prepared> {
+  const { held, message } = job;
+  if (answer === undefined || answer.job_id !== held.lease.job_id) return { held, then: 'giveBack', code: 'INTERNAL' };
+  if (!answer.ok) return { held, then: answer.permanent ? 'reject' : 'giveBack', code: answer.problem.code.slice(0, 64) };
+  try {
+    const { tenant_id, job_id } = held.lease;
+    const dataKey = await open(keys.receiving.privateKey, releaseInfo(session.claimsDigest, session.policyDigest), releaseAad(tenant_id, job_id, message.messageId), answer.data_key);
+    return { held, then: 'count', job: { ...job, dataKey, policy: session.policy } };
+  } catch (error) {
+    return { held, then: 'giveBack', code: codeOf(error) };
+  }
+}
