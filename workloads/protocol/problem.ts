@@ -139,6 +139,7 @@ const SERVICE = {
   LEASE_STALE: [409, 'The lease was lost'],
   TENANT_CONFLICT: [409, 'The tenant exists with another zone'],
   TENANT_UNKNOWN: [404, 'The tenant is unknown'],
+  KEY_CONFLICT: [409, 'A tenant key of this id exists with other bytes'],
   RECEIPT_CONFLICT: [409, 'The receipt number is taken by another receipt'],
   VALIDATION: [400, 'The request does not fit the schema'],
   BAD_REQUEST: [400, 'The request is malformed'],

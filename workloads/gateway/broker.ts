@@ -1,0 +1,167 @@
+/** The broker, seen from the gateway: a client of its HTTP interface, and its key, believed only after its evidence was verified here. */
+import type { z } from 'zod';
+import { b64u, fromB64u, randomBytes } from '../../attestation/bytes.ts';
+import { Refusal } from '../../attestation/refusal.ts';
+import { verifyAttested } from '../protocol/appraised.ts';
+import { type CellConfig, origin } from '../protocol/cell.ts';
+import { type Clock, seconds } from '../protocol/clock.ts';
+import { errorFields, type Log } from '../protocol/log.ts';
+import { brokerEvidenceSchema, problemSchema } from '../protocol/messages.ts';
+import { CccError, isProblemCode, PROBLEM_MEDIA_TYPE } from '../protocol/problem.ts';
+import type { Limits } from './limits.ts';
+import type { OwnerDocuments } from './policy.ts';
+
+export interface BrokerAnswer { readonly status: number; readonly mediaType: string; readonly body: Buffer }
+
+const down = (cause: unknown): CccError => new CccError('BROKER_UNAVAILABLE', 'Try again shortly.', { retryAfter: 2, cause });
+
+async function capped(response: Response, limit: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > limit) throw new RangeError('answer too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+export class BrokerClient {
+  readonly #origin: string;
+  readonly #limits: Limits;
+
+  constructor(options: { origin: string; limits: Limits }) {
+    this.#origin = options.origin;
+    this.#limits = options.limits;
+  }
+
+  /** Bytes there, bytes back. @throws CccError BROKER_UNAVAILABLE */
+  async pass(path: string, body: Uint8Array, headers: Record<string, string> = {}): Promise<BrokerAnswer> {
+    try {
+      const response = await fetch(this.#origin + path, {
+        method: 'POST', body: body as Uint8Array<ArrayBuffer>, redirect: 'error', signal: AbortSignal.timeout(this.#limits.brokerMs),
+        headers: { 'content-type': 'application/json', ...headers },
+      });
+      // Only JSON comes from a broker: nothing it says is shown as anything else.
+      const mediaType = response.headers.get('content-type')?.startsWith(PROBLEM_MEDIA_TYPE) ? PROBLEM_MEDIA_TYPE : 'application/json';
+      return { status: response.status, mediaType, body: await capped(response, this.#limits.brokerAnswerBytes) };
+    } catch (cause) {
+      throw down(cause);
+    }
+  }
+
+  /** @throws CccError with the broker's own code when it knows one; BROKER_UNAVAILABLE otherwise */
+  async ask<T>(path: string, request: object, schema: z.ZodType<T>): Promise<T> {
+    const answer = await this.pass(path, Buffer.from(JSON.stringify(request)));
+    let json: unknown;
+    try {
+      json = JSON.parse(answer.body.toString('utf8'));
+    } catch (cause) {
+      throw down(cause);
+    }
+    if (answer.status < 200 || answer.status > 299) {
+      const problem = problemSchema.safeParse(json);
+      if (!problem.success || !isProblemCode(problem.data.code) || problem.data.code === 'INTERNAL') throw down(problem.error);
+      throw new CccError(problem.data.code, problem.data.detail ?? 'The broker refused.', { retryAfter: problem.data.status === 503 ? 2 : undefined });
+    }
+    const parsed = schema.safeParse(json);
+    if (!parsed.success) throw down(parsed.error);
+    return parsed.data;
+  }
+
+  async healthy(): Promise<boolean> {
+    try {
+      const response = await fetch(`${this.#origin}/v1/health`, { redirect: 'error', signal: AbortSignal.timeout(this.#limits.brokerMs) });
+      await capped(response, this.#limits.jsonBytes);
+      return response.status === 200;
+    } catch {
+      return false;
+    }
+  }
+}
+
+export interface VerifiedBroker {
+  readonly instance: string;
+  /** Raw Ed25519, from evidence. */
+  readonly signingKey: Uint8Array;
+  readonly policyRevision: number;
+  readonly verifiedAt: number;
+}
+
+const MAX_INSTANCES = 8;
+
+export interface BrokerTrustOptions {
+  readonly client: BrokerClient; readonly documents: OwnerDocuments; readonly cell: CellConfig; readonly configDigest: Uint8Array;
+  readonly limits: Limits; readonly now: Clock; readonly log: Log;
+}
+
+export class BrokerTrust {
+  readonly #options: BrokerTrustOptions;
+  readonly #known = new Map<string, VerifiedBroker>();
+  #flight: Promise<void> | undefined;
+  #attemptedAt = Number.NEGATIVE_INFINITY;
+  #failure: unknown;
+
+  constructor(options: BrokerTrustOptions) {
+    this.#options = options;
+  }
+
+  /** The broker of this name, verified under the policy in force; `undefined` when there is none. @throws CccError BROKER_UNAVAILABLE, BROKER_UNVERIFIED */
+  async instance(name: string): Promise<VerifiedBroker | undefined> {
+    return (await this.#fresh(name)) ?? (await this.#verifyOnce().then(() => this.#fresh(name)));
+  }
+
+  get known(): VerifiedBroker[] {
+    return [...this.#known.values()];
+  }
+
+  async #fresh(name: string): Promise<VerifiedBroker | undefined> {
+    const { policy } = await this.#options.documents.policy();
+    const broker = this.#known.get(name);
+    if (broker === undefined) return undefined;
+    if (broker.policyRevision === policy.revision && this.#options.now() - broker.verifiedAt < this.#options.limits.brokerTrustMs) return broker;
+    this.#known.delete(name);
+    return undefined;
+  }
+
+  /** One attempt at a time, and none right after another: garbage from outside must not make work for the broker. */
+  async #verifyOnce(): Promise<void> {
+    const { now, limits } = this.#options;
+    if (this.#flight === undefined) {
+      if (Math.abs(now() - this.#attemptedAt) < limits.brokerRetryMs) {
+        if (this.#failure !== undefined) throw this.#failure;
+        return;
+      }
+      this.#attemptedAt = now();
+      this.#failure = undefined;
+      this.#flight = this.#verify().finally(() => { this.#flight = undefined; });
+      this.#flight.catch((error: unknown) => { this.#failure = error; });
+    }
+    await this.#flight;
+  }
+
+  async #verify(): Promise<void> {
+    const { client, documents, cell, configDigest, now, log } = this.#options;
+    const held = await documents.policy();
+    const challengeId = randomBytes(16);
+    const nonce = randomBytes(32);
+    const audience = origin(cell.gateway.internal);
+    const { instance, ...attested } = await client.ask('/v1/evidence', { challenge_id: b64u(challengeId), nonce: b64u(nonce), audience }, brokerEvidenceSchema);
+    try {
+      await verifyAttested({
+        attested, policy: held.policy, now: seconds(now), mode: 'live',
+        expect: {
+          role: 'broker', cell: cell.cell, challengeId, nonce, audience, policyDigest: held.digest, payloadDigest: new Uint8Array(32), configDigest: Uint8Array.from(configDigest),
+        },
+      });
+    } catch (cause) {
+      const codes = cause instanceof Refusal ? cause.codes : [];
+      log.error('broker refused', { instance, codes, ...errorFields(cause) });
+      throw new CccError('BROKER_UNVERIFIED', 'Try again shortly; if it stays, the operator compares the broker with the owner\'s policy.', { retryAfter: 2, cause });
+    }
+    this.#known.delete(instance);
+    this.#known.set(instance, { instance, signingKey: fromB64u(attested.binding.signing_key), policyRevision: held.policy.revision, verifiedAt: now() });
+    if (this.#known.size > MAX_INSTANCES) this.#known.delete(this.#known.keys().next().value as string);
+    log.info('broker verified', { instance, revision: held.policy.revision });
+  }
+}

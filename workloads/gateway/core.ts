@@ -1,0 +1,47 @@
+/** What every route of the gateway has at hand. */
+import type { Bytes } from '../../attestation/bytes.ts';
+import type { ApiKey, Ledger } from '../ledger/ledger.ts';
+import type { CellConfig } from '../protocol/cell.ts';
+import type { Clock } from '../protocol/clock.ts';
+import type { Log } from '../protocol/log.ts';
+import type { SessionPayload } from '../protocol/messages.ts';
+import type { BrokerClient, BrokerTrust, VerifiedBroker } from './broker.ts';
+import type { Health } from './health.ts';
+import type { Limits } from './limits.ts';
+import type { Load } from './load.ts';
+import type { Documents, OwnerDocuments } from './policy.ts';
+import type { RateLimiter } from './rate.ts';
+import type { Sessions } from './sessions.ts';
+import type { MessageStore } from './store.ts';
+
+export interface Core {
+  readonly cell: CellConfig;
+  readonly configDigest: Bytes;
+  readonly now: Clock;
+  readonly limits: Limits;
+  readonly log: Log;
+  /** Guarded: late is LEDGER_UNAVAILABLE. */
+  readonly ledger: Ledger;
+  readonly store: MessageStore;
+  readonly documents: OwnerDocuments;
+  readonly broker: BrokerClient;
+  readonly trust: BrokerTrust;
+  readonly sessions: Sessions;
+  readonly rates: RateLimiter;
+  readonly load: Load;
+  readonly health: Health;
+  readonly keepDocuments: (documents: Documents) => Promise<void>;
+  /** Aborted when the gateway stops: long polls and event streams end. */
+  readonly closing: AbortSignal;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The body's exact bytes, when it is JSON. */
+    rawBody: Buffer | undefined;
+    apiKey: ApiKey | undefined;
+    session: SessionPayload | undefined;
+    brokerInstance: VerifiedBroker | undefined;
+    startedAt: number;
+  }
+}

@@ -1,0 +1,139 @@
+/** The internal listener, /internal/v1, for counters. No counter holds a database credential: this is all it can do. */
+import { z } from 'zod';
+import { verifyEar } from '../../attestation/ear.ts';
+import { fromB64u } from '../../attestation/bytes.ts';
+import { refuse } from '../../attestation/refusal.ts';
+import type { LeaseRef } from '../ledger/ledger.ts';
+import { seconds } from '../protocol/clock.ts';
+import {
+  completeRequestSchema, completeResponseSchema, giveBackRequestSchema, heartbeatRequestSchema, heartbeatResponseSchema, leaseRequestSchema, leaseResponseSchema,
+  registerSessionSchema, RELEASE_PATH, type SessionPayload,
+} from '../protocol/messages.ts';
+import { CccError } from '../protocol/problem.ts';
+import { b64uText, jobId, tenantId } from '../protocol/wire.ts';
+import type { Core } from './core.ts';
+import { longLease } from './lease.ts';
+import { counterSchema } from './public-routes.ts';
+import { route, type Route } from './route.ts';
+
+/** `anonymous`: before a session; the broker judges what is passed on. `public`: what it answers is public. */
+export type InternalAuth = 'counter' | 'broker' | 'anonymous' | 'public';
+
+const empty = { description: 'Done' };
+const COUNTER = ['SESSION_INVALID', 'SESSION_EXPIRED', 'SESSION_ROLE', 'POP_INVALID', 'POP_REPLAYED', 'BROKER_UNAVAILABLE', 'BROKER_UNVERIFIED', 'LEDGER_UNAVAILABLE', 'VALIDATION'] as const;
+
+const toRef = (wire: { tenant_id: string; job_id: string; lease_token: string }): LeaseRef => ({ tenantId: wire.tenant_id, jobId: wire.job_id, leaseToken: wire.lease_token });
+
+export function sessionOf(request: { session: SessionPayload | undefined }): SessionPayload {
+  return request.session ?? refuse('SESSION_INVALID', 'ccc-session', 'Attest first.', { have: 'no session' });
+}
+
+export function counterRoutes(core: Core): Route<InternalAuth>[] {
+  /** Jobs name the session that counted them, and clients verify its evidence: so there is no work before it is registered. */
+  const registered = async (session: SessionPayload): Promise<string> => {
+    if (await core.ledger.session(session.sid) === undefined) refuse('SESSION_INVALID', 'ccc-session.sid', 'Register the session first: POST /internal/v1/sessions.', { have: 'not registered' });
+    return session.sid;
+  };
+
+  return [
+    route({
+      method: 'POST', path: '/internal/v1/sessions', operation: 'registerSession', auth: 'counter', summary: 'Registers a counter\'s session with the evidence that clients verify.',
+      body: registerSessionSchema, answers: { 204: empty }, errors: COUNTER,
+      handler: async ({ body, request, reply }) => {
+        const session = sessionOf(request);
+        if (body.session !== request.headers['ccc-session']) refuse('SESSION_INVALID', 'session', 'Register the session that you call with.', { have: 'another session' });
+        if (body.binding.signing_key !== session.cnf.jwk.x) refuse('BINDING_KEY', 'binding.signing_key', 'Send the evidence of this session.', { have: body.binding.signing_key, need: session.cnf.jwk.x });
+        if (body.binding.role !== session.role) refuse('BINDING_ROLE', 'binding.role', 'Send the evidence of this session.', { have: body.binding.role, need: session.role });
+        if (body.binding.cell !== session.cell) refuse('BINDING_CELL', 'binding.cell', 'Send the evidence of this session.', { have: body.binding.cell, need: session.cell });
+        if (body.binding.policy_digest !== session.policy_digest) refuse('BINDING_POLICY', 'binding.policy_digest', 'Send the evidence of this session.', { have: body.binding.policy_digest, need: session.policy_digest });
+        const broker = request.brokerInstance;
+        if (broker === undefined) throw new CccError('BROKER_UNVERIFIED', 'Attest again.');
+        await verifyEar(body.ear, Uint8Array.from(broker.signingKey), seconds(core.now));
+        const { evidence, binding, ear } = body;
+        const outcome = await core.ledger.putSession({ id: session.sid, role: session.role, evidence: { evidence, binding, ear }, expiresAt: session.exp * 1000 });
+        if (outcome === 'conflict') refuse('SESSION_INVALID', 'ccc-session.sid', 'Attest again.', { have: 'registered with other evidence' });
+        core.log.info('counter registered', { session: session.sid, platform: evidence.platform });
+        return reply.code(204).send();
+      },
+    }),
+    route({
+      method: 'POST', path: '/internal/v1/lease', operation: 'lease', auth: 'counter', summary: 'Takes due jobs; waits for some if there are none.',
+      body: leaseRequestSchema, answers: { 200: { description: 'Leases, none when time is up', schema: leaseResponseSchema } }, errors: COUNTER,
+      handler: async ({ body, request }) => longLease(core, await registered(sessionOf(request)), sessionOf(request).exp * 1000, body, request),
+    }),
+    route({
+      method: 'POST', path: '/internal/v1/heartbeat', operation: 'heartbeat', auth: 'counter', summary: 'Renews leases.',
+      body: heartbeatRequestSchema, answers: { 200: { description: 'Which are lost', schema: heartbeatResponseSchema } }, errors: COUNTER,
+      handler: async ({ body }) => {
+        const until = core.now() + core.limits.leaseMs;
+        return { lost: await core.ledger.heartbeat(body.jobs.map(toRef), core.limits.leaseMs), lease_until: until };
+      },
+    }),
+    route({
+      method: 'POST', path: '/internal/v1/give-back', operation: 'giveBack', auth: 'counter', summary: 'Puts jobs back into the queue.',
+      body: giveBackRequestSchema, answers: { 204: empty }, errors: COUNTER,
+      handler: async ({ body, reply }) => {
+        await core.ledger.giveBack(body.jobs.map(toRef), body.code, core.limits.giveBackDelayMs);
+        return reply.code(204).send();
+      },
+    }),
+    route({
+      method: 'POST', path: '/internal/v1/complete', operation: 'complete', auth: 'counter', summary: 'Ends a job, once.',
+      body: completeRequestSchema.refine((c) => c.outcome !== 'completed' || (c.result !== undefined && c.code === undefined), { path: ['result'], message: 'a completed job has a result and no code' })
+        .refine((c) => c.outcome === 'completed' || c.code !== undefined, { path: ['code'], message: 'a job that was not completed has a code' }),
+      answers: { 200: { description: 'What stands', schema: completeResponseSchema } }, errors: COUNTER,
+      handler: async ({ body, request }) => {
+        const sid = await registered(sessionOf(request));
+        const lease = toRef(body);
+        if (body.outcome === 'completed' && await core.ledger.leaseHeld(lease)) await core.ledger.recordEvent(lease.tenantId, lease.jobId, 'counted');
+        const answer = await core.ledger.complete({ ...lease, outcome: body.outcome, sessionId: sid, ...(body.code === undefined ? {} : { code: body.code }), ...(body.result === undefined ? {} : { result: body.result }) });
+        core.log.info('job ended', { job_id: lease.jobId, tenant_id: lease.tenantId, state: answer.state, ...(body.code === undefined ? {} : { code: body.code }) });
+        return answer;
+      },
+    }),
+    route({
+      method: 'GET', path: '/internal/v1/messages/:tenant/:job', operation: 'message', auth: 'counter', summary: 'The message of a leased job, byte for byte.',
+      params: z.strictObject({ tenant: tenantId, job: jobId }), query: z.strictObject({ lease: b64uText(16) }),
+      answers: { 200: { description: 'The message', mediaType: 'application/octet-stream' } }, errors: [...COUNTER, 'LEASE_STALE', 'NOT_FOUND', 'STORE_UNAVAILABLE'],
+      handler: async ({ params, query, request, reply }) => {
+        const session = sessionOf(request);
+        const lease = { tenantId: params.tenant, jobId: params.job, leaseToken: query.lease };
+        const job = await core.ledger.leaseHeld(lease) ? await core.ledger.job(params.tenant, params.job) : undefined;
+        if (job === undefined || !await leasedBy(core, job.sessionId, session)) throw new CccError('LEASE_STALE', 'Lease the job again.');
+        const message = await core.store.read(job.messageDigest);
+        return reply.code(200).header('content-type', 'application/octet-stream').send(Buffer.from(message.buffer, message.byteOffset, message.byteLength));
+      },
+    }),
+    route({
+      method: 'POST', path: RELEASE_PATH, operation: 'release', auth: 'counter', summary: 'Has data keys released: passed to the broker as it is, which checks the same proof itself.',
+      answers: { 200: { description: 'The broker\'s answer' } }, errors: COUNTER,
+      handler: async ({ request, reply }) => {
+        await registered(sessionOf(request));
+        return pass(core, '/v1/release', request, reply, { 'ccc-session': String(request.headers['ccc-session']), 'ccc-pop': String(request.headers['ccc-pop']) });
+      },
+    }),
+    ...(['challenge', 'attest'] as const).map((what) => route<InternalAuth>({
+      method: 'POST', path: `/internal/v1/${what}`, operation: what, auth: 'anonymous', summary: 'Passed to the broker as it is.',
+      answers: { 200: { description: 'The broker\'s answer' } }, errors: ['BROKER_UNAVAILABLE', 'RATE_LIMITED'],
+      handler: async ({ request, reply }) => pass(core, `/v1/${what}`, request, reply),
+    })),
+  ];
+}
+
+type Reply = Parameters<Route<InternalAuth>['handler']>[0]['reply'];
+type Request = Parameters<Route<InternalAuth>['handler']>[0]['request'];
+
+async function pass(core: Core, path: string, request: Request, reply: Reply, headers: Record<string, string> = {}): Promise<Reply> {
+  const raw = request.rawBody;
+  if (raw === undefined || raw.length === 0) throw new CccError('BODY_EMPTY', 'Send a JSON body.');
+  const answer = await core.broker.pass(path, raw, headers);
+  return reply.code(answer.status).type(answer.mediaType).send(answer.body);
+}
+
+/** The lease's own session, or another one of the same attested key: a counter renews its session while it works. */
+async function leasedBy(core: Core, holder: string | undefined, session: SessionPayload): Promise<boolean> {
+  if (holder === undefined) return false;
+  if (holder === session.sid) return true;
+  const counter = counterSchema.safeParse((await core.ledger.session(holder))?.evidence);
+  return counter.success && counter.data.binding.signing_key === session.cnf.jwk.x && fromB64u(session.cnf.jwk.x).length === 32;
+}

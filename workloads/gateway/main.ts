@@ -1,0 +1,112 @@
+/** The gateway's process: `node workloads/gateway/main.ts --data FOLDER`, with DATABASE_URL in the environment. */
+import { existsSync } from 'node:fs';
+import { chmod, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { bytes } from '../../attestation/bytes.ts';
+import { openBlobs } from '../ledger/blobs.ts';
+import { openLedger } from '../ledger/ledger.ts';
+import { origin, parseCell } from '../protocol/cell.ts';
+import { createLog, errorFields } from '../protocol/log.ts';
+import { LIMITS } from './limits.ts';
+import type { Documents } from './policy.ts';
+import { createGateway, type Gateway } from './server.ts';
+
+const PAGE = fileURLToPath(new URL('../client/web/dist', import.meta.url));
+const EXIT_MS = 10_000;
+const log = createLog('gateway');
+
+const optional = (path: string): Promise<string | undefined> => readFile(path, 'utf8').then((text) => text.trim(), (error: NodeJS.ErrnoException) => {
+  if (error.code === 'ENOENT') return undefined;
+  throw error;
+});
+
+async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, `${text}\n`, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+/** A socket file that a crash left is removed; one that somebody answers on is not ours. */
+async function freeSocket(path: string): Promise<void> {
+  if (process.platform === 'win32' || !existsSync(path)) return;
+  const answered = await new Promise<boolean>((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => { socket.destroy(); resolve(true); }).once('error', () => resolve(false));
+  });
+  if (answered) throw Object.assign(new Error('another gateway answers on the admin socket'), { code: 'ADMIN_SOCKET_TAKEN' });
+  await unlink(path);
+}
+
+/** The socket file is 0600 from its first moment: umask, then chmod for certainty. */
+async function listenAdmin(gateway: Gateway, path: string): Promise<void> {
+  await freeSocket(path);
+  const umask = process.umask(0o177);
+  try {
+    await gateway.admin.listen({ path });
+  } finally {
+    process.umask(umask);
+  }
+  await chmod(path, 0o600);
+}
+
+/** Runs again and again, never twice at once; a failure is logged and the next run is as good. */
+function every(ms: number, what: string, work: () => Promise<unknown>): () => void {
+  let running = false;
+  const timer = setInterval(() => {
+    if (running) return;
+    running = true;
+    work().catch((error: unknown) => log.warn('sweep failed', { where: what, ...errorFields(error) })).finally(() => { running = false; });
+  }, ms);
+  return () => clearInterval(timer);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { data: { type: 'string' }, page: { type: 'string' } } });
+  const url = process.env['DATABASE_URL'];
+  if (values.data === undefined || url === undefined || url === '') {
+    process.stderr.write('Usage: DATABASE_URL=postgres://... node workloads/gateway/main.ts --data FOLDER [--page FOLDER]\n');
+    process.exit(2);
+  }
+  const at = (name: string): string => join(values.data as string, name);
+  const { cell, configDigest } = await parseCell(bytes(await readFile(at('cell.json'))));
+  const ledger = await openLedger({ url, now: Date.now, cell: cell.cell });
+  const page = values.page ?? PAGE;
+  const gateway = await createGateway({
+    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log,
+    documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
+    keepDocuments: async ({ policy, directory }: Documents) => {
+      if (policy !== undefined) await replaceFile(at('policy.jws'), policy);
+      if (directory !== undefined) await replaceFile(at('directory.jws'), directory);
+    },
+    ...(existsSync(join(page, 'index.html')) ? { pageFolder: page } : {}),
+  });
+
+  const stops = [every(LIMITS.sweepMs, 'jobs', () => gateway.sweep()), every(LIMITS.orphanSweepMs, 'store', () => gateway.sweepOrphans())];
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) return;
+    stopping = true;
+    log.info('stopping', { signal });
+    for (const end of stops) end();
+    setTimeout(() => process.exit(1), EXIT_MS).unref();
+    gateway.close().then(() => ledger.close()).then(() => process.exit(0), (error: unknown) => {
+      log.error('stop failed', errorFields(error));
+      process.exit(1);
+    });
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+
+  await gateway.internal.listen(cell.gateway.internal);
+  await listenAdmin(gateway, at('admin.sock'));
+  await gateway.public.listen(cell.gateway.public);
+  log.info('listening', { host: cell.gateway.public.host, port: cell.gateway.public.port, cell: cell.cell });
+}
+
+try {
+  await main();
+} catch (error) {
+  log.error('did not start', errorFields(error));
+  process.exit(1);
+}

@@ -1,0 +1,116 @@
+/** The gateway's three listeners, wired and not listening: main.ts gives them ports, tests inject. */
+import type { FastifyInstance } from 'fastify';
+import type { Bytes } from '../../attestation/bytes.ts';
+import type { Blobs } from '../ledger/blobs.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { CellConfig } from '../protocol/cell.ts';
+import type { Clock } from '../protocol/clock.ts';
+import { errorFields, type Log } from '../protocol/log.ts';
+import { adminRoutes } from './admin-routes.ts';
+import { authenticate, requireScope } from './api-keys.ts';
+import { BrokerClient, BrokerTrust } from './broker.ts';
+import { brokerRoutes } from './broker-routes.ts';
+import type { Core } from './core.ts';
+import { guardLedger } from './guard.ts';
+import { Health } from './health.ts';
+import { createApp } from './http.ts';
+import { counterRoutes, type InternalAuth } from './internal-routes.ts';
+import { type Limits, LIMITS } from './limits.ts';
+import { Load } from './load.ts';
+import { servePage } from './page.ts';
+import { type Documents, OwnerDocuments } from './policy.ts';
+import { type PublicAuth, publicRoutes } from './public-routes.ts';
+import { RateLimiter } from './rate.ts';
+import { addRoutes, type Hooks, type Route } from './route.ts';
+import { Sessions } from './sessions.ts';
+import { MessageStore } from './store.ts';
+
+export interface GatewayOptions {
+  readonly ledger: Ledger;
+  readonly blobs: Blobs;
+  readonly broker: { readonly origin: string };
+  readonly cell: CellConfig;
+  readonly configDigest: Bytes;
+  /** As found in files; the ledger may have newer ones. */
+  readonly documents?: Documents;
+  readonly now: Clock;
+  readonly log: Log;
+  readonly limits?: Partial<Limits>;
+  /** Folder of the built web page. */
+  readonly pageFolder?: string;
+  /** Called with documents that came into force, to keep copies. */
+  readonly keepDocuments?: (documents: Documents) => Promise<void>;
+}
+
+export interface Gateway {
+  readonly public: FastifyInstance;
+  readonly internal: FastifyInstance;
+  readonly admin: FastifyInstance;
+  /** Jobs whose attempts are used up fail; old sessions go. */
+  sweep(): Promise<void>;
+  /** Bytes without a job go. Returns how many. */
+  sweepOrphans(): Promise<number>;
+  /** Long polls and event streams end, then all listeners close. */
+  close(): Promise<void>;
+}
+
+export async function createGateway(options: GatewayOptions): Promise<Gateway> {
+  const { blobs, cell, configDigest, now, log } = options;
+  const limits: Limits = { ...LIMITS, ...options.limits };
+  const ledger = guardLedger(options.ledger, limits.ledgerMs);
+  const closing = new AbortController();
+  const documents = new OwnerDocuments({ ledger, ownerKey: cell.ownerKey, now, log });
+  await documents.load(options.documents ?? {});
+  const broker = new BrokerClient({ origin: options.broker.origin, limits });
+  const trust = new BrokerTrust({ client: broker, documents, cell, configDigest, limits, now, log });
+  const store = new MessageStore({ blobs, ledger, now, orphanAgeMs: limits.orphanAgeMs });
+  const core: Core = {
+    cell, configDigest, now, limits, log, ledger, store, documents, broker, trust,
+    sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
+    rates: new RateLimiter(now, limits.buckets),
+    load: new Load({ ledger, limits, now }),
+    health: new Health({ cell, ledger, broker, store, documents, limits, now }),
+    keepDocuments: options.keepDocuments ?? (async () => {}),
+    closing: closing.signal,
+  };
+
+  const app = (listener: 'public' | 'internal' | 'admin', bodyBytes: number) => createApp({ listener, limits, log, now, bodyBytes });
+  const apps = { public: app('public', limits.jsonBytes), internal: app('internal', limits.internalBytes), admin: app('admin', limits.internalBytes) };
+
+  // A stream, not bytes: the handler reads it, with a cap and clocks of its own.
+  apps.public.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+  addRoutes(apps.public, publicRoutes(core), publicHooks(core));
+  if (options.pageFolder !== undefined) await servePage(apps.public, options.pageFolder);
+  addRoutes(apps.internal, [...counterRoutes(core), ...brokerRoutes(core)], internalHooks(core));
+  addRoutes(apps.admin, adminRoutes(core), () => ({}));
+  await Promise.all(Object.values(apps).map((instance) => instance.ready()));
+
+  return {
+    ...apps,
+    async sweep() {
+      const { exhausted, sessions } = await ledger.sweep();
+      if (exhausted + sessions > 0) log.info('swept', { count_jobs: exhausted });
+    },
+    sweepOrphans: () => store.sweep(),
+    async close() {
+      closing.abort();
+      const ends = await Promise.allSettled(Object.values(apps).map((instance) => instance.close()));
+      for (const end of ends) if (end.status === 'rejected') log.warn('listener did not close', errorFields(end.reason));
+    },
+  };
+}
+
+const publicHooks = (core: Core) => ({ auth }: Route<PublicAuth>): Hooks => (auth === 'open' ? {} : {
+  onRequest: [async (request) => {
+    request.apiKey = await authenticate(core.ledger, request.headers.authorization, core.now());
+    requireScope(request.apiKey, auth.scope);
+    core.rates.take(`${auth.rate} ${request.apiKey.id}`, core.limits.rates[auth.rate]);
+  }],
+});
+
+const internalHooks = (core: Core) => ({ auth }: Route<InternalAuth>): Hooks => {
+  if (auth === 'counter') return { onRequest: [(request) => core.sessions.beginCounter(request)], preValidation: [(request) => core.sessions.proveCounter(request)] };
+  if (auth === 'broker') return { onRequest: [(request) => core.sessions.beginBroker(request)], preValidation: [(request) => core.sessions.proveBroker(request)] };
+  if (auth === 'anonymous') return { onRequest: [async (request) => core.rates.take(`anonymous ${request.ip}`, core.limits.challenge)] };
+  return {};
+};
