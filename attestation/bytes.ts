@@ -8,18 +8,21 @@ export type Bytes = Uint8Array<ArrayBuffer>;
 
 const HEX = /^(?:[0-9a-f]{2})*$/;
 const B64U = /^[A-Za-z0-9_-]*$/;
+const ENCODER = new TextEncoder();
+const STRICT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const HEX_OF = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 export function bytes(source: ArrayBufferLike | ArrayLike<number> | Uint8Array): Bytes {
   return new Uint8Array(source as ArrayBuffer);
 }
 
 export function utf8(text: string): Bytes {
-  return bytes(new TextEncoder().encode(text));
+  return ENCODER.encode(text);
 }
 
 /** Strict UTF-8: throws a TypeError on malformed input. */
 export function text(data: Uint8Array): string {
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data);
+  return STRICT.decode(data);
 }
 
 export function concat(...parts: Uint8Array[]): Bytes {
@@ -34,7 +37,7 @@ export function concat(...parts: Uint8Array[]): Bytes {
 
 export function hex(data: Uint8Array): string {
   let out = '';
-  for (const byte of data) out += byte.toString(16).padStart(2, '0');
+  for (const byte of data) out += HEX_OF[byte] as string;
   return out;
 }
 

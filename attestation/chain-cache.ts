@@ -25,7 +25,8 @@ export class ChainCache {
   }
 
   static async nameOf(link: CachedLink): Promise<string> {
-    const digest = hex(await sha256(concat(await sha256(link.issuerSpki), link.der)));
+    // A P-384 SubjectPublicKeyInfo has one length, so the two parts cannot be cut differently.
+    const digest = hex(await sha256(concat(link.issuerSpki, link.der)));
     return `${link.serial} ${link.notAfter} ${digest} ${link.issuer}`;
   }
 

@@ -24,24 +24,18 @@ const P384 = { name: 'ECDSA', namedCurve: 'P-384' };
 const ES384 = { name: 'ECDSA', hash: 'SHA-384' };
 const NEXT = 'Attest again inside the enclave; if it stays, report it to the operator of the cell.';
 
-export interface VerifiedChain {
+/** Certificates root first, the leaf last, as the document holds them. */
+export interface NitroChain {
   readonly root: TrustRoot;
-  readonly regional: Certificate;
-  readonly zonal: Certificate;
-  readonly instance: Certificate;
-  readonly leaf: Certificate;
+  readonly certificates: readonly Certificate[];
 }
 
-export interface ChainResult {
-  /** Only when the five certificates could be read and the root is pinned; good for claims only if `checks` holds no failure. */
-  readonly chain?: VerifiedChain;
-  /** The leaf's key, to check the document's signature even under a chain with other failures. */
-  readonly leafKey?: CryptoKey;
-}
-
-/** `at`: the time that validity is judged at, epoch seconds. Failing checks leave their reasons in `checks`. */
-export async function verifyChain(bundle: readonly Bytes[], leafDer: Bytes, trust: TrustContext, at: number, checks: CheckList): Promise<ChainResult> {
-
+/**
+ * Everything about the chain except its signatures. Failing checks leave their reasons in `checks`.
+ * @param at the time that validity is judged at, epoch seconds
+ * @returns undefined when there is nothing to verify a signature with: an unread certificate or an unpinned root
+ */
+export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust: TrustContext, at: number, checks: CheckList): Promise<NitroChain | undefined> {
   // Root, before anything in the chain is looked at
   const rootSha256 = hex(await sha256(bundle[0] ?? new Uint8Array()));
   const root = trust.roots.find((r) => r.platform === PLATFORM && r.certSha256 === rootSha256);
@@ -51,31 +45,30 @@ export async function verifyChain(bundle: readonly Bytes[], leafDer: Bytes, trus
   checks.that('NITRO-CHAIN-LENGTH', 'document.cabundle', bundle.length === BUNDLE_LENGTH, () => ({ code: 'CHAIN_LEN', have: `${bundle.length} certificates`, need: `${BUNDLE_LENGTH}: root, regional, zonal, instance`, next: NEXT }));
 
   // Each certificate in the profile
-  const paths = [...bundle.map((_, i) => `document.cabundle[${i}]`), 'document.certificate'];
-  const parsed = [...bundle, leafDer].map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', paths[i] as string, () => parseCertificate(der, paths[i] as string)));
-  const chain = parsed.filter((c) => c !== undefined);
-  if (chain.length !== parsed.length) return {};
+  const ders = [...bundle, leafDer];
+  const parsed = ders.map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', pathOf(i, ders.length), () => parseCertificate(der, pathOf(i, ders.length))));
+  const certificates = parsed.filter((c) => c !== undefined);
+  if (certificates.length !== parsed.length) return undefined;
 
-  const spkiSha256 = hex(await sha256((chain[0] as Certificate).spki));
-  if (root !== undefined) {
-    checks.that('NITRO-CHAIN-ROOT-KEY', 'document.cabundle[0].subjectPublicKeyInfo', root.spkiSha256 === spkiSha256, () => ({ code: 'CHAIN_ROOT_UNPINNED', have: spkiSha256, need: root.spkiSha256, next: 'Pin certificate and key of the same root.' }));
-  }
+  for (const [i, certificate] of certificates.entries()) checkOne(certificate, pathOf(i, ders.length), i, certificates, trust, at, checks);
 
-  for (const [i, certificate] of chain.entries()) checkOne(certificate, paths[i] as string, i, chain, trust, at, checks);
-
-  // Signatures, top down
-  if (root === undefined) return {};
-  const good = await Promise.all(chain.map((certificate, i) => (i === 0 ? true : verifyLink(chain[i - 1] as Certificate, certificate, i < chain.length - 1 ? trust.chainCache : undefined))));
-  for (const [i, holds] of good.entries()) {
-    if (i > 0) checks.that('NITRO-CHAIN-SIGNATURE', `${paths[i]}.signature`, holds, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${(chain[i - 1] as Certificate).subjectText}`, next: NEXT }));
-  }
-
-  const leafKey = await importKey(chain.at(-1) as Certificate);
-  checks.that('NITRO-LEAF-KEY', 'document.certificate.subjectPublicKeyInfo', leafKey !== undefined, () => ({ code: 'CHAIN_ALGORITHM', have: 'a point that is not on the curve', need: 'a key on P-384', next: NEXT }));
-  if (chain.length !== BUNDLE_LENGTH + 1) return { leafKey };
-  const [, regional, zonal, instance, leaf] = chain as [Certificate, Certificate, Certificate, Certificate, Certificate];
-  return { chain: { root, regional, zonal, instance, leaf }, leafKey };
+  if (root === undefined) return undefined;
+  const spkiSha256 = hex(await sha256((certificates[0] as Certificate).spki));
+  const sameKey = checks.that('NITRO-CHAIN-ROOT-KEY', 'document.cabundle[0].subjectPublicKeyInfo', root.spkiSha256 === spkiSha256, () => ({ code: 'CHAIN_ROOT_UNPINNED', have: spkiSha256, need: root.spkiSha256, next: 'Pin certificate and key of the same root.' }));
+  return sameKey ? { root, certificates } : undefined;
 }
+
+/** Each certificate's signature by the one before it. The leaf's is never cached: it signs one enclave's documents for hours only. */
+export async function checkChainSignatures({ certificates }: NitroChain, cache: ChainCache | undefined, checks: CheckList): Promise<void> {
+  const last = certificates.length - 1;
+  const holds = await Promise.all(certificates.map((certificate, i) => i === 0 || verifyLink(certificates[i - 1] as Certificate, certificate, i < last ? cache : undefined)));
+  for (const [i, ok] of holds.entries()) {
+    if (i === 0) continue;
+    checks.that('NITRO-CHAIN-SIGNATURE', `${pathOf(i, certificates.length)}.signature`, ok, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${(certificates[i - 1] as Certificate).subjectText}`, next: NEXT }));
+  }
+}
+
+const pathOf = (i: number, length: number): string => (i === length - 1 ? 'document.certificate' : `document.cabundle[${i}]`);
 
 /** What can be said of a certificate by its place in the chain, without its signature. */
 function checkOne(certificate: Certificate, path: string, i: number, chain: readonly Certificate[], trust: TrustContext, at: number, checks: CheckList): void {
@@ -109,7 +102,7 @@ async function verifyLink(issuer: Certificate, certificate: Certificate, cache: 
 }
 
 /** `undefined`: the key is no point of the curve. */
-async function importKey(certificate: Certificate): Promise<CryptoKey | undefined> {
+export async function importKey(certificate: Certificate): Promise<CryptoKey | undefined> {
   try {
     return await crypto.subtle.importKey('spki', certificate.spki, P384, true, ['verify']);
   } catch {

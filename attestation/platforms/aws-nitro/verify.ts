@@ -13,10 +13,11 @@ import { type Bytes, bytes, equal, hex, sha256 } from '../../bytes.ts';
 import { CheckList } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
-import { parseCoseSign1, verifyCoseSign1 } from '../../formats/cose.ts';
+import { type CoseSign1, parseCoseSign1, verifyCoseSign1 } from '../../formats/cose.ts';
 import { type NsmPayload, parseNsmPayload } from '../../formats/nsm.ts';
+import type { Certificate } from '../../formats/x509.ts';
 import { refuse } from '../../refusal.ts';
-import { PLATFORM, type VerifiedChain, verifyChain } from './chain.ts';
+import { checkChain, checkChainSignatures, importKey, type NitroChain, PLATFORM } from './chain.ts';
 
 /** A document may be this much ahead of the verifier's clock, seconds (A0). */
 const MAX_AHEAD = 300;
@@ -25,7 +26,7 @@ const NEXT_DOCUMENT = 'Attest again inside the enclave with the verifier\'s chal
 /** A document whose bytes, chain, validity and signature hold. */
 export interface VerifiedDocument {
   readonly payload: NsmPayload;
-  readonly chain: VerifiedChain;
+  readonly chain: NitroChain;
   readonly checks: readonly Check[];
 }
 
@@ -34,7 +35,7 @@ export async function verifyDocument(document: Bytes, trust: TrustContext): Prom
   const checks = new CheckList();
   const { payload, chain } = await checkDocument(document, trust, () => trust.now, checks);
   checks.refuseIfFailed();
-  return { payload, chain: chain as VerifiedChain, checks: checks.done };
+  return { payload, chain: chain as NitroChain, checks: checks.done };
 }
 
 async function verify(evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims> {
@@ -47,7 +48,7 @@ async function verify(evidence: Evidence, expect: Expectation, trust: TrustConte
   checks.that('NITRO-AGE', 'document.timestamp', age <= expect.maxAgeSeconds, () => ({ code: 'STALE', have: `${Math.ceil(age)} s old`, need: `at most ${expect.maxAgeSeconds} s`, next: NEXT_DOCUMENT }));
   await checkBinding(payload, expect.binding, checks);
   checks.refuseIfFailed();
-  return toClaims(document, payload, chain as VerifiedChain, expect.binding, trust, 'challenge', checks.done);
+  return toClaims(document, payload, chain as NitroChain, expect.binding, trust, 'challenge', checks.done);
 }
 
 async function verifyReplay(evidence: Evidence, expect: Omit<Expectation, 'maxAgeSeconds'>, trust: TrustContext): Promise<NormalizedClaims> {
@@ -59,7 +60,7 @@ async function verifyReplay(evidence: Evidence, expect: Omit<Expectation, 'maxAg
   checks.skipped('NITRO-AGE', 'document.timestamp');
   await checkBinding(payload, expect.binding, checks);
   checks.refuseIfFailed();
-  return toClaims(document, payload, chain as VerifiedChain, expect.binding, trust, 'none', checks.done);
+  return toClaims(document, payload, chain as NitroChain, expect.binding, trust, 'none', checks.done);
 }
 
 export const awsNitro: AttestationAdapter = { platform: PLATFORM, verify, verifyReplay };
@@ -73,7 +74,7 @@ function checkPlatform(evidence: Evidence, expect: Pick<Expectation, 'platform' 
 }
 
 /** Bytes, chain, signature. Payload fields are meaningless to the caller unless `checks` holds no failure in the end. */
-async function checkDocument(document: Bytes, trust: TrustContext, at: (payload: NsmPayload) => number, checks: CheckList): Promise<{ payload: NsmPayload; chain: VerifiedChain | undefined }> {
+async function checkDocument(document: Bytes, trust: TrustContext, at: (payload: NsmPayload) => number, checks: CheckList): Promise<{ payload: NsmPayload; chain: NitroChain | undefined }> {
   // A copy: the caller's buffer cannot change between check and use, and parsers see a plain Uint8Array.
   const own = bytes(document);
   const cose = checks.parse('NITRO-COSE', 'document', () => parseCoseSign1(own, 'document'));
@@ -82,19 +83,25 @@ async function checkDocument(document: Bytes, trust: TrustContext, at: (payload:
     checks.refuseIfFailed();
     return refuse('INTERNAL', 'document', 'Report this.');
   }
-  const { chain, leafKey } = await verifyChain(payload.cabundle, payload.certificate, trust, at(payload), checks);
-  if (leafKey !== undefined) {
-    checks.that('NITRO-SIGNATURE', 'document.signature', await verifyCoseSign1(cose, leafKey), () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT_DOCUMENT }));
-  }
+  const chain = await checkChain(payload.cabundle, payload.certificate, trust, at(payload), checks);
+  if (chain !== undefined) await Promise.all([checkChainSignatures(chain, trust.chainCache, checks), checkSignature(cose, chain, checks)]);
   return { payload, chain };
 }
 
+async function checkSignature(cose: CoseSign1, chain: NitroChain, checks: CheckList): Promise<void> {
+  const key = await importKey(leafOf(chain));
+  const holds = key !== undefined && await verifyCoseSign1(cose, key);
+  checks.that('NITRO-SIGNATURE', 'document.signature', holds, () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT_DOCUMENT }));
+}
+
+const leafOf = (chain: NitroChain): Certificate => chain.certificates.at(-1) as Certificate;
+
 /** The names in the verified certificates agree with each other and with the document. */
-function checkOrigin(payload: NsmPayload, chain: VerifiedChain | undefined, checks: CheckList): void {
+function checkOrigin(payload: NsmPayload, chain: NitroChain | undefined, checks: CheckList): void {
   if (chain === undefined) return;
   const region = regionOf(chain);
-  checks.that('NITRO-REGION', 'document.cabundle', region !== undefined, () => ({ code: 'CLOUD_ORIGIN', have: [chain.regional, chain.zonal, chain.instance, chain.leaf].map((c) => c.commonName).join(', '), need: 'one region in all names', next: NEXT_DOCUMENT }));
-  checks.that('NITRO-MODULE', 'document.module_id', instanceOf(payload.moduleId) !== undefined && chain.leaf.commonName.startsWith(`${payload.moduleId}.`), () => ({ code: 'CLOUD_ORIGIN', have: payload.moduleId, need: chain.leaf.commonName, next: NEXT_DOCUMENT }));
+  checks.that('NITRO-REGION', 'document.cabundle', region !== undefined, () => ({ code: 'CLOUD_ORIGIN', have: chain.certificates.slice(1).map((c) => c.commonName).join(', '), need: 'one region in all names', next: NEXT_DOCUMENT }));
+  checks.that('NITRO-MODULE', 'document.module_id', instanceOf(payload.moduleId) !== undefined && leafOf(chain).commonName.startsWith(`${payload.moduleId}.`), () => ({ code: 'CLOUD_ORIGIN', have: payload.moduleId, need: leafOf(chain).commonName, next: NEXT_DOCUMENT }));
 }
 
 function checkNotAhead(payload: NsmPayload, trust: TrustContext, checks: CheckList): void {
@@ -114,23 +121,24 @@ async function checkBinding(payload: NsmPayload, binding: BindingFields, checks:
   }
 }
 
-async function toClaims(document: Bytes, payload: NsmPayload, chain: VerifiedChain, binding: BindingFields, trust: TrustContext, freshness: 'challenge' | 'none', checks: readonly Check[]): Promise<NormalizedClaims> {
+async function toClaims(document: Bytes, payload: NsmPayload, chain: NitroChain, binding: BindingFields, trust: TrustContext, freshness: 'challenge' | 'none', checks: readonly Check[]): Promise<NormalizedClaims> {
+  const [documentSha256, publicKeySha256, receivingKeySha256, transcriptSha256] = await Promise.all([sha256(document), sha256(binding.signingKey), sha256(binding.receivingKey), d32(binding)]);
   return {
     schema: 'https://confidential-cat-counter.dev/claims/v1',
     platform: PLATFORM,
     anchor: chain.root.anchor,
-    evidence: [{ kind: 'nitro-attestation-document', sha256: hex(await sha256(document)), bytes: document.length, role: 'root' }],
+    evidence: [{ kind: 'nitro-attestation-document', sha256: hex(documentSha256), bytes: document.length, role: 'root' }],
     time: { verifiedAt: Math.floor(trust.now), evidenceAt: Math.floor(payload.timestamp / 1000), freshness, challengeId: hex(binding.challengeId), nonce: hex(binding.nonce) },
     hardware: {
       vendor: 'aws', technology: 'nitro', generation: null,
-      signer: { kind: 'nsm', leafSerial: chain.leaf.serial, rootSha256: chain.root.certSha256 },
+      signer: { kind: 'nsm', leafSerial: leafOf(chain).serial, rootSha256: chain.root.certSha256 },
       revocation: { status: 'unchecked' },
     },
     tcb: { status: 'NotReported' },
     guest: { debug: isDebug(payload), migratable: false, vmpl: null, smt: null, secureBoot: null },
     measurements: [...payload.pcrs].map(([index, value]): Measurement => ({ register: `PCR${index}`, alg: 'sha384', value: hex(value), covers: COVERS[index] ?? 'other', quoted: true })),
     workload: { imageDigestSource: 'measured', configDigest: hex(binding.configDigest), binding: { scope: 'enclave' } },
-    key: { alg: 'Ed25519', publicKeySha256: hex(await sha256(binding.signingKey)), receivingKeySha256: hex(await sha256(binding.receivingKey)), boundIn: 'public_key', transcriptSha256: hex(await d32(binding)) },
+    key: { alg: 'Ed25519', publicKeySha256: hex(publicKeySha256), receivingKeySha256: hex(receivingKeySha256), boundIn: 'public_key', transcriptSha256: hex(transcriptSha256) },
     cloud: {
       provider: 'aws', region: regionOf(chain), instanceId: instanceOf(payload.moduleId), moduleId: payload.moduleId,
       // Under a development root a region is only what somebody typed.
@@ -153,10 +161,12 @@ const instanceOf = (moduleId: string): string | undefined => /^(i-[0-9a-f]{8,32}
 
 /** AWS: "us-east-1"; a development cell may call its region anything that fits into a name. */
 const REGION = '([a-z][a-z0-9-]{1,62})';
-const NAMES = { regional: `[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, zonal: `[0-9a-f]+\\.zonal\\.${REGION}\\.aws\\.nitro-enclaves`, instance: `i-[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, leaf: `i-[0-9a-f]+-enc[0-9a-f]+\\.${REGION}\\.aws` };
+/** Common names after the root's, in the chain's order. */
+const NAMES = [`[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, `[0-9a-f]+\\.zonal\\.${REGION}\\.aws\\.nitro-enclaves`, `i-[0-9a-f]+\\.${REGION}\\.aws\\.nitro-enclaves`, `i-[0-9a-f]+-enc[0-9a-f]+\\.${REGION}\\.aws`]
+  .map((name) => new RegExp(`^${name}$`));
 
 /** The region that all four names carry. */
-function regionOf(chain: VerifiedChain): string | undefined {
-  const found = (['regional', 'zonal', 'instance', 'leaf'] as const).map((place) => new RegExp(`^${NAMES[place]}$`).exec(chain[place].commonName)?.[1]);
+function regionOf(chain: NitroChain): string | undefined {
+  const found = NAMES.map((name, i) => name.exec(chain.certificates[i + 1]?.commonName ?? '')?.[1]);
   return found.every((region) => region === found[0]) ? found[0] : undefined;
 }
