@@ -18,6 +18,10 @@ export interface ServePageOptions {
   readonly gatewayUrl: string;
   /** The owner's raw Ed25519 public key, base64url: the page pins it. */
   readonly ownerKey: string;
+  /** What the page is to expect; it asks the user for what is absent. */
+  readonly tenant?: string;
+  readonly zone?: string;
+  readonly cell?: string;
   /** Put into the fragment of the answered address only; never served over HTTP. */
   readonly apiKey?: string;
   readonly onProgress?: (text: string) => void;
@@ -37,7 +41,7 @@ export async function servePage(options: ServePageOptions): Promise<{ url: strin
   const built = await readFile(join(folder, 'index.html'), 'utf8');
   if (!built.includes(SERVED_BY_GATEWAY)) throw new Error('the built page does not say who serves it');
   const index = Buffer.from(built.replace(SERVED_BY_GATEWAY, SERVED_BY_GATEWAY.replace('"gateway"', '"page-server"')));
-  const config = Buffer.from(JSON.stringify({ v: 1, gateway: gateway.origin, owner_key: options.ownerKey }));
+  const config = Buffer.from(JSON.stringify({ v: 1, gateway: gateway.origin, owner_key: options.ownerKey, tenant: options.tenant, zone: options.zone, cell: options.cell }));
 
   let hosts: readonly string[] = [];
   const server = createServer((request, response) => {
@@ -58,9 +62,9 @@ export async function servePage(options: ServePageOptions): Promise<{ url: strin
   });
   const { port } = server.address() as AddressInfo;
   hosts = [`127.0.0.1:${port}`, `localhost:${port}`];
-  const fragment = options.apiKey === undefined ? '' : `#${new URLSearchParams({ key: options.apiKey })}`;
+  const fragment = options.apiKey === undefined ? '' : `/#${new URLSearchParams({ key: options.apiKey })}`;
   return {
-    url: `http://127.0.0.1:${port}/${fragment}`,
+    url: `http://127.0.0.1:${port}${fragment}`,
     close: () => new Promise((done) => {
       server.close(() => done());
       server.closeAllConnections();
