@@ -80,9 +80,15 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
   const binaries = chosen ?? (await embeddedBinaries());
   const identity = await serverIdentity([data, binaries.postgres, binaries.initdb]);
   await claim(folder);
-  const secrets = await readSecrets(folder);
-  await clearOrphan(data);
-  if (!(await isFolder(data))) await initialize({ folder, data, binaries, identity, secrets });
+  let secrets: Secrets;
+  try {
+    await clearOrphan(data);
+    secrets = await readSecrets(folder);
+    if (!(await isFolder(data))) await initialize({ folder, data, binaries, identity, secrets });
+  } catch (error) {
+    await disclaim(folder);
+    throw error;
+  }
 
   let child: ChildProcess | undefined;
   let dog: ChildProcess | undefined;

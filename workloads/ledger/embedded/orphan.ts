@@ -22,17 +22,24 @@ async function startTime(pid: number): Promise<string> {
   return line.slice(line.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
+const claimed = new Set<string>();
+
 /** @throws LedgerError POSTGRES_IN_USE */
 export async function claim(folder: string): Promise<void> {
   const file = join(folder, 'owner.json');
+  if (claimed.has(folder)) throw new LedgerError('POSTGRES_IN_USE', `This process runs the database in ${folder} already.`);
   const found = await readFile(file, 'utf8').then((text) => JSON.parse(text) as { pid: number; started: string }).catch(() => undefined);
   if (found !== undefined && found.pid !== process.pid && alive(found.pid) && (await startTime(found.pid)) === found.started) {
     throw new LedgerError('POSTGRES_IN_USE', `Process ${found.pid} runs the database in ${folder}.`);
   }
+  claimed.add(folder);
   await writeFile(file, JSON.stringify({ pid: process.pid, started: await startTime(process.pid) }), { mode: 0o600 });
 }
 
-export const disclaim = (folder: string): Promise<void> => rm(join(folder, 'owner.json'), { force: true });
+export async function disclaim(folder: string): Promise<void> {
+  claimed.delete(folder);
+  await rm(join(folder, 'owner.json'), { force: true });
+}
 
 /** Process id of the server that works in this data folder, if any; a PostgreSQL server's working directory is its data folder. */
 export async function runningServer(data: string): Promise<number | undefined> {

@@ -1,0 +1,177 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { LedgerUnavailable, type LeasedJob, type NewJob, openLedger } from '../../../workloads/ledger/ledger.ts';
+import { type Engine, START, TENANT, newJob, query } from '../engines.ts';
+import { type Proxy, startProxy } from '../proxy.ts';
+import { ledgers } from './setup.ts';
+
+/** What a caller does: the same call again, while the answer is that nothing is known. */
+async function insist<T>(work: () => Promise<T>, patience = 20_000): Promise<T> {
+  for (const until = Date.now() + patience; ;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof LedgerUnavailable) || Date.now() > until) throw error;
+      await delay(20);
+    }
+  }
+}
+
+export function failureTests(engine: () => Engine): void {
+  const { fresh, keep } = ledgers(engine);
+  let proxy: Proxy | undefined;
+  afterEach(async () => {
+    await proxy?.close();
+    proxy = undefined;
+  });
+
+  /** A ledger whose only connection goes through a proxy, so that requests can be counted. */
+  const behindProxy = async () => {
+    const made = await fresh();
+    proxy = await startProxy(made.url);
+    const ledger = keep(await openLedger({ url: proxy.url, now: made.clock.now, cell: 'cell-a', connections: 1 }));
+    await new Promise<void>((ring) => ledger.onWork(ring));
+    return { ...made, ledger, direct: made.ledger, proxy };
+  };
+
+  describe('lost connections', () => {
+    // Requests of accept: begin, insert, lock head, append, commit.
+    it.each([1, 2, 3, 4, 5].flatMap((n) => [[n, 'request'], [n, 'answer']] as const))('accept, cut at request %i, its %s lost: no success is claimed, and the repeated call is right', async (n, side) => {
+      const { ledger, direct, proxy } = await behindProxy();
+      const job = newJob();
+      proxy.cutAt(n, side);
+      await expect(ledger.accept(job)).rejects.toMatchObject({ name: 'LedgerUnavailable', code: 'LEDGER_UNAVAILABLE' });
+      expect(proxy.calm()).toBe(true);
+      const committed = n === 5 && side === 'answer';
+      if (!committed) expect(await direct.job(TENANT, job.jobId)).toBeUndefined();
+      expect((await ledger.accept(job)).outcome).toBe(committed ? 'same' : 'accepted');
+      expect(await direct.usage(TENANT)).toMatchObject({ jobs: 1 });
+      expect(await direct.verifyAudit()).toMatchObject({ ok: true, entries: 2 });
+    });
+
+    it.each(['request', 'answer'] as const)('complete, the %s of its commit lost', async (side) => {
+      const { ledger, direct, proxy, url } = await behindProxy();
+      await ledger.accept(newJob());
+      const [lease] = await ledger.lease({ max: 1, leaseMs: 1000, sessionId: 's' });
+      const completion = { ...lease!, outcome: 'completed' as const, result: { enc: 'AAAA', ct: 'BBBB' }, sessionId: 's' };
+      proxy.cutAt(5, side);
+      await expect(ledger.complete(completion)).rejects.toBeInstanceOf(LedgerUnavailable);
+      expect(proxy.calm()).toBe(true);
+      expect((await direct.job(TENANT, lease!.jobId))?.state).toBe(side === 'answer' ? 'completed' : 'leased');
+      expect(await ledger.complete(completion)).toEqual({ recorded: true, state: 'completed' });
+      expect(await query(url, 'select 1 from results')).toHaveLength(1);
+    });
+
+    it('lease, its answer lost: the jobs come back when their leases end', async () => {
+      const { ledger, clock, proxy } = await behindProxy();
+      await ledger.accept(newJob());
+      proxy.cutAt(3, 'answer');
+      await expect(ledger.lease({ max: 1, leaseMs: 1000, sessionId: 's' })).rejects.toBeInstanceOf(LedgerUnavailable);
+      expect(await ledger.lease({ max: 1, leaseMs: 1000, sessionId: 's' })).toEqual([]);
+      clock.advance(1000);
+      expect(await ledger.lease({ max: 1, leaseMs: 1000, sessionId: 's' })).toMatchObject([{ attempt: 2 }]);
+    });
+
+    it('rings again after the doorbell lost its connection', async () => {
+      const { ledger, direct, proxy } = await behindProxy();
+      const again = new Promise<void>((ring) => ledger.onWork(ring));
+      proxy.cutAll();
+      await again;
+      const work = new Promise((ring) => ledger.onEvent(ring));
+      const job = newJob();
+      await direct.accept(job);
+      expect(await work).toEqual({ tenantId: TENANT, jobId: job.jobId });
+    });
+
+    it('survives the end of every backend in mid-flight: nothing lost, nothing twice', async () => {
+      const { ledger, url, clock } = await fresh();
+      const jobs = Array.from({ length: 40 }, () => newJob());
+      let running = true;
+      const killer = (async () => {
+        for (let i = 0; running; i++) {
+          await query(engine().postgres.adminUrl, `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()`, [new URL(url).pathname.slice(1)]);
+          await delay(15);
+        }
+      })();
+      let unavailable = 0;
+      await Promise.all(jobs.map(async (job, i) => {
+        await delay(4 * i);
+        await insist(() => ledger.accept(job).catch((error: unknown) => { unavailable++; throw error; }));
+      }));
+      running = false;
+      await killer;
+      expect(unavailable).toBeGreaterThan(0);
+      const done = new Set<string>();
+      for (let round = 0; round < 60 && done.size < jobs.length; round++) {
+        const leased = await insist(() => ledger.lease({ max: 16, leaseMs: 1000, sessionId: 's' }));
+        for (const l of leased) if ((await insist(() => ledger.complete({ ...l, outcome: 'completed', sessionId: 's' }))).recorded) done.add(l.jobId);
+        if (leased.length === 0) clock.advance(1000);
+      }
+      expect(done.size).toBe(jobs.length);
+      for (const table of ['jobs', 'results', 'usage']) expect(await query(url, `select 1 from ${table}`)).toHaveLength(jobs.length);
+      expect(await ledger.verifyAudit()).toMatchObject({ ok: true, entries: 1 + 2 * jobs.length });
+    });
+
+    it('loses no acknowledged job to kill -9 of the server, and goes on when it is back', async () => {
+      const { ledger, url } = await fresh();
+      const acknowledged: NewJob[] = [];
+      const leases: LeasedJob[] = [];
+      let killed = false;
+      const work = Array.from({ length: 4 }, async (_, worker) => {
+        for (let i = 0; i < 12; i++) {
+          const job = newJob();
+          await insist(async () => {
+            if (worker === 0 && i === 5 && !killed) {
+              killed = true;
+              process.kill(engine().postgres.pid()!, 'SIGKILL');
+            }
+            return await ledger.accept(job);
+          });
+          acknowledged.push(job);
+        }
+      });
+      await Promise.all(work);
+      expect(acknowledged).toHaveLength(48);
+      for (const job of acknowledged) expect(await insist(() => ledger.job(TENANT, job.jobId))).toMatchObject({ messageDigest: job.messageDigest });
+      for (let got = await ledger.lease({ max: 64, leaseMs: 1000, sessionId: 's' }); got.length > 0; got = await ledger.lease({ max: 64, leaseMs: 1000, sessionId: 's' })) leases.push(...got);
+      expect(new Set(leases.map((l) => l.jobId))).toEqual(new Set(acknowledged.map((j) => j.jobId)));
+      expect(await query(url, 'select 1 from usage')).toHaveLength(48);
+      expect(await ledger.verifyAudit()).toMatchObject({ ok: true });
+    });
+
+    it('says that it is unavailable when nothing listens', async () => {
+      const url = new URL(engine().postgres.url);
+      url.port = '1';
+      await expect(openLedger({ url: url.href, now: () => START, cell: 'cell-a' })).rejects.toMatchObject({ code: 'LEDGER_UNAVAILABLE' });
+    });
+  });
+
+  describe('opening', () => {
+    it('works for four gateways at once on an empty database, and again', async () => {
+      const url = await engine().database();
+      const opened = await Promise.all(Array.from({ length: 4 }, () => openLedger({ url, now: () => START, cell: 'cell-a', connections: 2 })));
+      opened.forEach(keep);
+      expect(await Promise.all(opened.map((l) => l.addTenant({ id: TENANT, zone: 'eu' })))).toContain('stored');
+      expect(await query(url, 'select name from kysely_migration')).toEqual([{ name: '0001_initial' }]);
+      keep(await openLedger({ url, now: () => START, cell: 'cell-a' }));
+    });
+
+    it('refuses a database of a newer version', async () => {
+      const { url } = await fresh();
+      await query(url, `insert into kysely_migration values ('9999_later', 'x')`);
+      await expect(openLedger({ url, now: () => START, cell: 'cell-a' })).rejects.toThrow(/9999_later/);
+    });
+
+    it('refuses a server that confirms before it has written', async () => {
+      const { url } = await fresh();
+      await query(url, `alter role ccc in database ${new URL(url).pathname.slice(1)} set synchronous_commit = off`);
+      await expect(openLedger({ url, now: () => START, cell: 'cell-a' })).rejects.toMatchObject({ code: 'LEDGER_SERVER' });
+    });
+
+    it('closes once, and is unavailable afterwards', async () => {
+      const { ledger } = await fresh();
+      await Promise.all([ledger.close(), ledger.close()]);
+      await expect(ledger.tenants()).rejects.toMatchObject({ code: 'LEDGER_UNAVAILABLE' });
+    });
+  });
+}
