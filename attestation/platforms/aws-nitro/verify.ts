@@ -33,7 +33,7 @@ export interface VerifiedDocument {
 /** Signature, chain and validity at `trust.now`; neither binding nor age nor measurements. @throws Refusal */
 export async function verifyDocument(document: Bytes, trust: TrustContext): Promise<VerifiedDocument> {
   const checks = new CheckList();
-  const { payload, chain } = await checkDocument(document, trust, () => trust.now, checks);
+  const { payload, chain } = await checkDocument(bytes(document), trust, () => trust.now, checks);
   checks.refuseIfFailed();
   return { payload, chain: chain as NitroChain, checks: checks.done };
 }
@@ -70,28 +70,30 @@ function checkPlatform(evidence: Evidence, expect: Pick<Expectation, 'platform' 
   const named = [evidence.platform, expect.platform, expect.binding.platform];
   checks.that('NITRO-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: named.join(', '), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
   if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
-  return evidence.document;
+  // A copy: the caller's buffer cannot change between check and use, and parsers see a plain Uint8Array.
+  return bytes(evidence.document);
 }
 
 /** Bytes, chain, signature. Payload fields are meaningless to the caller unless `checks` holds no failure in the end. */
 async function checkDocument(document: Bytes, trust: TrustContext, at: (payload: NsmPayload) => number, checks: CheckList): Promise<{ payload: NsmPayload; chain: NitroChain | undefined }> {
-  // A copy: the caller's buffer cannot change between check and use, and parsers see a plain Uint8Array.
-  const own = bytes(document);
-  const cose = checks.parse('NITRO-COSE', 'document', () => parseCoseSign1(own, 'document'));
+  const cose = checks.parse('NITRO-COSE', 'document', () => parseCoseSign1(document, 'document'));
   const payload = cose === undefined ? undefined : checks.parse('NITRO-PAYLOAD', 'document.payload', () => parseNsmPayload(cose.payload, 'document'));
   if (cose === undefined || payload === undefined) {
     checks.refuseIfFailed();
     return refuse('INTERNAL', 'document', 'Report this.');
   }
   const chain = await checkChain(payload.cabundle, payload.certificate, trust, at(payload), checks);
-  if (chain !== undefined) await Promise.all([checkChainSignatures(chain, trust.chainCache, checks), checkSignature(cose, chain, checks)]);
+  if (chain === undefined) return { payload, chain };
+  // Side by side, recorded in order
+  const signed = hasSignature(cose, chain);
+  await checkChainSignatures(chain, trust.chainCache, checks);
+  checks.that('NITRO-SIGNATURE', 'document.signature', await signed, () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT_DOCUMENT }));
   return { payload, chain };
 }
 
-async function checkSignature(cose: CoseSign1, chain: NitroChain, checks: CheckList): Promise<void> {
+async function hasSignature(cose: CoseSign1, chain: NitroChain): Promise<boolean> {
   const key = await importKey(leafOf(chain));
-  const holds = key !== undefined && await verifyCoseSign1(cose, key);
-  checks.that('NITRO-SIGNATURE', 'document.signature', holds, () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT_DOCUMENT }));
+  return key !== undefined && verifyCoseSign1(cose, key);
 }
 
 const leafOf = (chain: NitroChain): Certificate => chain.certificates.at(-1) as Certificate;
