@@ -54,12 +54,33 @@ export interface Verification extends Expected {
   readonly onStep?: OnStep | undefined;
 }
 
+export interface RequestOptions extends Expected {
+  readonly api: Api;
+  readonly audience: string;
+  /** Epoch seconds. */
+  readonly now: number;
+  readonly seen: SeenStore;
+  readonly onStep?: OnStep | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One at a time per memory: of two answers that cross, the older would look like a rollback. */
+const turns = new WeakMap<SeenStore, Promise<unknown>>();
+
 /** @throws Refusal, ApiError */
-export async function requestManifest(options: Expected & { api: Api; audience: string; now: number; seen: SeenStore; onStep?: OnStep | undefined; signal?: AbortSignal | undefined }): Promise<VerifiedManifest> {
-  const { api, audience, signal, ...rest } = options;
-  const request = newManifestRequest(audience);
-  const response = await api.keyManifest(request, signal);
-  return verifyManifest({ ...rest, request, response });
+export function requestManifest(options: RequestOptions): Promise<VerifiedManifest> {
+  const ask = async (): Promise<VerifiedManifest> => {
+    const { api, audience, signal, ...rest } = options;
+    const request = newManifestRequest(audience);
+    return verifyManifest({ ...rest, request, response: await api.keyManifest(request, signal) });
+  };
+  const turn = (turns.get(options.seen) ?? Promise.resolve()).catch(() => undefined).then(ask).catch((error: unknown) => {
+    // Another process may share the memory and have asked in between: a real rollback is one the second time, too.
+    if (error instanceof Refusal && error.code === 'MANIFEST_ROLLBACK') return ask();
+    throw error;
+  });
+  turns.set(options.seen, turn);
+  return turn;
 }
 
 /** @throws Refusal with the code of the first check that fails; what was seen is raised only when all hold. */
