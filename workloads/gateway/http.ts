@@ -66,8 +66,9 @@ export function createApp({ listener, limits, log, now, bodyBytes }: AppOptions)
     requestTimeout: limits.requestMs,
     routerOptions: { maxParamLength: 128 },
     exposeHeadRoutes: false,
-    forceCloseConnections: true,
-    return503OnClosing: true,
+    // What is under way may end; server.ts cuts what does not.
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
     http: { maxHeaderSize: limits.headerBytes },
     clientErrorHandler: onClientError,
     frameworkErrors: (error: FastifyError, _request: FastifyRequest, reply: FastifyReply) => { void sendProblem(reply, known(error)); },

@@ -47,6 +47,8 @@ export interface Limits {
   readonly orphanAgeMs: number;
   readonly sweepMs: number;
   readonly orphanSweepMs: number;
+  /** What is under way when the gateway stops may end within this. */
+  readonly closeMs: number;
   readonly pageSize: number;
   /** Per API key. */
   readonly rates: { readonly submit: Rate; readonly read: Rate; readonly manifest: Rate };
@@ -85,6 +87,7 @@ export const LIMITS: Limits = Object.freeze({
   orphanAgeMs: 3_600_000,
   sweepMs: 5_000,
   orphanSweepMs: 600_000,
+  closeMs: 5_000,
   pageSize: 100,
   rates: {
     submit: { burst: 200, perSecond: 50 },

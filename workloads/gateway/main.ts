@@ -1,7 +1,6 @@
 /** The gateway's process: `node workloads/gateway/main.ts --data FOLDER`, with DATABASE_URL in the environment. */
 import { existsSync } from 'node:fs';
-import { chmod, readFile, rename, unlink, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -10,9 +9,10 @@ import { openBlobs } from '../ledger/blobs.ts';
 import { openLedger } from '../ledger/ledger.ts';
 import { origin, parseCell } from '../protocol/cell.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
+import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
 import type { Documents } from './policy.ts';
-import { createGateway, type Gateway } from './server.ts';
+import { createGateway } from './server.ts';
 
 const PAGE = fileURLToPath(new URL('../client/web/dist', import.meta.url));
 const EXIT_MS = 10_000;
@@ -26,29 +26,6 @@ const optional = (path: string): Promise<string | undefined> => readFile(path, '
 async function replaceFile(path: string, text: string): Promise<void> {
   await writeFile(`${path}.new`, `${text}\n`, { mode: 0o600 });
   await rename(`${path}.new`, path);
-}
-
-/** A socket file that a crash left is removed; one that somebody answers on is not ours. */
-async function freeSocket(path: string): Promise<void> {
-  if (process.platform === 'win32' || !existsSync(path)) return;
-  const answered = await new Promise<boolean>((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => { socket.destroy(); resolve(true); }).once('error', () => resolve(false));
-  });
-  if (answered) throw Object.assign(new Error('another gateway answers on the admin socket'), { code: 'ADMIN_SOCKET_TAKEN' });
-  await unlink(path);
-}
-
-/** The socket file is 0600 from its first moment: umask, then chmod for certainty. */
-async function listenAdmin(gateway: Gateway, path: string): Promise<void> {
-  await freeSocket(path);
-  const umask = process.umask(0o177);
-  try {
-    await gateway.admin.listen({ path });
-  } finally {
-    process.umask(umask);
-  }
-  await chmod(path, 0o600);
 }
 
 /** Runs again and again, never twice at once; a failure is logged and the next run is as good. */
@@ -99,7 +76,7 @@ async function main(): Promise<void> {
   process.once('SIGTERM', stop).once('SIGINT', stop);
 
   await gateway.internal.listen(cell.gateway.internal);
-  await listenAdmin(gateway, at('admin.sock'));
+  await listenAdmin(gateway.admin, at('admin.sock'));
   await gateway.public.listen(cell.gateway.public);
   log.info('listening', { host: cell.gateway.public.host, port: cell.gateway.public.port, cell: cell.cell });
 }

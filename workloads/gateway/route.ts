@@ -26,7 +26,7 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   readonly errors: readonly ProblemCode[];
   readonly handler: (input: Input<z.output<P>, z.output<Q>, z.output<B>>) => Promise<unknown>;
 }
-// eslint-free erasure: the table holds routes of any types.
+/** The table holds routes of any types. */
 export type Route<A> = Omit<RouteSpec<z.ZodType, z.ZodType, z.ZodType, A>, 'handler'> & { readonly handler: (input: Input<never, never, never>) => Promise<unknown> };
 
 export const route = <A, P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined, B extends z.ZodType = z.ZodUndefined>(spec: RouteSpec<P, Q, B, A>): Route<A> =>
@@ -49,7 +49,14 @@ export function parseJson(raw: Uint8Array | undefined): unknown {
   }
 }
 
-const parsesJson: preValidationAsyncHookHandler = async (request) => { request.body = parseJson(request.rawBody); };
+const parsesJson: preValidationAsyncHookHandler = async (request) => {
+  // A stream that another route takes: not read here, so its connection is not worth keeping.
+  if (request.rawBody === undefined && request.body !== undefined) {
+    request.raw.resume();
+    throw new CccError('UNSUPPORTED_MEDIA_TYPE', 'Send application/json.');
+  }
+  request.body = parseJson(request.rawBody);
+};
 
 /** JSON Schema for the serializer: it writes declared fields only. */
 const outgoing = (schema: z.ZodType) => z.toJSONSchema(schema, { target: 'draft-07', io: 'output' });

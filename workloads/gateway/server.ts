@@ -94,7 +94,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     sweepOrphans: () => store.sweep(),
     async close() {
       closing.abort();
+      const cut = setTimeout(() => { for (const instance of Object.values(apps)) instance.server.closeAllConnections(); }, limits.closeMs);
       const ends = await Promise.allSettled(Object.values(apps).map((instance) => instance.close()));
+      clearTimeout(cut);
       for (const end of ends) if (end.status === 'rejected') log.warn('listener did not close', errorFields(end.reason));
     },
   };
