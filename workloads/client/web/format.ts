@@ -31,11 +31,11 @@ const printable = (byte: number): string => (byte >= 0x20 && byte < 0x7f ? Strin
 export interface DumpLine { readonly offset: string; readonly at: number; readonly bytes: readonly string[]; readonly text: readonly string[] }
 
 /** Lines of a hex dump. */
-export function dump(data: Uint8Array, width = 16): DumpLine[] {
+export function dump(data: Uint8Array, start = 0, width = 16): DumpLine[] {
   return Array.from({ length: Math.ceil(data.length / width) }, (_, line) => {
     const at = line * width;
     const part = data.subarray(at, at + width);
-    return { offset: at.toString(16).padStart(4, '0'), at, bytes: Array.from(part, (b) => hex(Uint8Array.of(b))), text: Array.from(part, printable) };
+    return { offset: (start + at).toString(16).padStart(5, '0'), at, bytes: Array.from(part, (b) => hex(Uint8Array.of(b))), text: Array.from(part, printable) };
   });
 }
 

@@ -40,10 +40,8 @@ export interface Refused {
 
 /** What whoever runs the gateway can see of one job. */
 export interface OperatorView {
-  /** The first bytes of the message that was uploaded. */
-  readonly head: Uint8Array;
-  /** Where in `head` the encryption context, readable by anyone, begins and ends. */
-  readonly clear: readonly { readonly from: number; readonly to: number }[];
+  /** Two pieces of the message that was uploaded: its header begins with the context, readable by anyone; its body is ciphertext. */
+  readonly pieces: readonly { readonly title: string; readonly offset: number; readonly bytes: Uint8Array; readonly clear: { readonly from: number; readonly to: number } }[];
   readonly messageBytes: number;
   readonly pictureBytes: number;
   readonly context: EncryptionContext;

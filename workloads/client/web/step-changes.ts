@@ -1,5 +1,6 @@
 /** The client's reports, several of which make one step of the page, as changes of that step. */
-import type { Appraisal } from '../../../attestation/claims.ts';
+import type { Appraisal, NormalizedClaims } from '../../../attestation/claims.ts';
+import type { JobEvent, ResultPayload } from '../../protocol/messages.ts';
 import type { StepName, StepReport } from '../steps.ts';
 import type { Action, Fact, Raw, StepId } from './model.ts';
 import { toRaw } from './raw.ts';
@@ -15,37 +16,90 @@ const LABELS: Readonly<Record<StepName, string>> = {
   released: 'Release', counted: 'Counter', verified: 'Result', receipt: 'Receipt',
 };
 
-const hasAppraisal = (raw: unknown): raw is { appraisal: Appraisal } => typeof raw === 'object' && raw !== null && 'appraisal' in raw;
+/** While the cell works there is nothing to report: the next step runs from the moment the last one ended. */
+const FOLLOWS: Partial<Record<StepId, StepId>> = { accepted: 'leased', leased: 'released', released: 'counted' };
 
-export function appraisalFacts({ status, claims }: Appraisal, digest?: string): Fact[] {
+const has = <K extends string>(raw: unknown, key: K): raw is Record<K, unknown> => typeof raw === 'object' && raw !== null && key in raw;
+
+export function claimsFacts(claims: NormalizedClaims): Fact[] {
   const pcr0 = claims.measurements.find((m) => m.register === 'PCR0');
   return [
     { label: 'Platform', value: `${claims.platform}${claims.anchor === 'development' ? ', simulated' : ''}` },
-    ...(pcr0 ? [{ label: 'PCR0', value: pcr0.value, code: true }, ...(pcr0.matchedReference ? [{ label: 'Reference', value: pcr0.matchedReference }] : [])] : []),
-    { label: 'Status', value: `${status} (AR4SI)` },
-    ...(digest === undefined ? [] : [{ label: 'Claims digest', value: digest, code: true }]),
-    { label: 'Checks', value: claims.checks.filter((c) => c.result === 'pass').map((c) => c.id).join(', ') },
+    ...(pcr0 ? [{ label: 'PCR0', value: pcr0.value, code: true }] : []),
+    ...(pcr0?.matchedReference ? [{ label: 'Reference', value: pcr0.matchedReference }] : []),
+    { label: 'Passed', value: claims.checks.filter((c) => c.result === 'pass').map((c) => c.id).join(', ') },
   ];
 }
 
-interface Progress { began: number; facts: Fact[]; raw: Raw[] }
+const appraisalFacts = ({ status, claims }: Appraisal): Fact[] => [...claimsFacts(claims), { label: 'Status', value: `${status} (AR4SI)` }];
+
+function factsOf({ step: name, detail, raw }: StepReport): Fact[] {
+  if (has(raw, 'appraisal')) return appraisalFacts(raw.appraisal as Appraisal);
+  const own: Fact = { label: LABELS[name], value: detail };
+  if (!has(raw, 'claims') || !has(raw, 'payload')) return [own];
+  const payload = raw.payload as ResultPayload;
+  return [own, ...claimsFacts(raw.claims as NormalizedClaims), { label: 'Claims digest', value: payload.claims_digest, code: true }, { label: 'Model digest', value: payload.model_digest, code: true }];
+}
+
+const anchorOf = (raw: unknown): string | undefined => {
+  const claims = has(raw, 'appraisal') ? (raw.appraisal as Appraisal).claims : has(raw, 'claims') ? (raw.claims as NormalizedClaims) : undefined;
+  return claims?.anchor;
+};
+
+interface Progress { began: number; /** Milliseconds, once it ended. */ ms?: number; facts: Fact[]; raw: Raw[] }
+
+/** The gateway says when; nothing of it is believed, so it stands beside the verified facts as what it is. */
+function eventFact({ step, detail, raw }: StepReport): Fact | undefined {
+  if (!has(raw, 'event') || !has(raw, 'at') || typeof raw.at !== 'number') return undefined;
+  const at = new Date(raw.at).toISOString().slice(11, 23);
+  return { label: LABELS[step], value: `the gateway says at ${at} UTC${detail === raw.event ? '' : `: ${detail}`}` };
+}
+
+export interface Changes { report(report: StepReport): Action[]; requeued(event: JobEvent): Action[] }
 
 /** One per picture: it remembers when each step began and what it has gathered. */
-export function stepChanges(id: string, clock: () => number): (report: StepReport) => Action[] {
+export function stepChanges(id: string, clock: () => number): Changes {
   const all = new Map<StepId, Progress>();
-  return ({ step: name, status, detail, raw }) => {
-    const step = STEP_OF[name];
-    const known = all.get(step);
-    const progress = known ?? { began: clock(), facts: [], raw: [] };
-    all.set(step, progress);
+  const progressOf = (step: StepId): Progress => {
+    const known = all.get(step) ?? { began: clock(), facts: [], raw: [] };
+    all.set(step, known);
+    return known;
+  };
+  const change = (step: StepId, { ms, facts, raw }: Progress): Action => ({
+    type: 'step', id, step: { id: step, state: ms === undefined ? 'running' : 'done', facts: [...facts], raw: [...raw], ms },
+  });
+  const report = (one: StepReport): Action[] => {
+    const step = STEP_OF[one.step];
+    const progress = progressOf(step);
     const actions: Action[] = [];
-    if (hasAppraisal(raw) && raw.appraisal.claims.anchor === 'development') actions.push({ type: 'simulated' });
-    if (status === 'pass') {
-      progress.facts.push(...(hasAppraisal(raw) ? appraisalFacts(raw.appraisal) : [{ label: LABELS[name], value: detail }]));
-      progress.raw.push(...toRaw(name, raw));
+    if (anchorOf(one.raw) === 'development') actions.push({ type: 'simulated' });
+    if (one.status === 'pass') {
+      const event = eventFact(one);
+      progress.facts.push(...(event ? [event] : factsOf(one)));
+      progress.raw.push(...toRaw(one.step, one.raw));
+      if (ENDS.has(one.step)) progress.ms = clock() - progress.began;
     }
-    const ended = status === 'pass' && ENDS.has(name);
-    actions.push({ type: 'step', id, step: { id: step, state: ended ? 'done' : 'running', facts: [...progress.facts], raw: [...progress.raw], ...(ended ? { ms: clock() - progress.began } : {}) } });
+    // Events may be missed (a broken stream): the verified result stands for them.
+    if (one.step === 'verified' && one.status === 'pass') {
+      for (const unseen of ['leased', 'released', 'counted'] as const) {
+        if (progressOf(unseen).ms !== undefined) continue;
+        actions.push({ type: 'step', id, step: { id: unseen, state: 'done', facts: [{ label: 'Note', value: 'not watched; follows from the verified result' }], raw: [] } });
+      }
+    }
+    actions.push(change(step, progress));
+    const next = progress.ms === undefined ? undefined : FOLLOWS[step];
+    if (next !== undefined && !all.has(next)) actions.push(change(next, progressOf(next)));
     return actions;
   };
+  /** The job went back into the queue: what came after the lease begins anew, and the reason is shown. */
+  const requeued = ({ detail }: JobEvent): Action[] => {
+    const dropped = (['released', 'counted'] as const).map((step): Action => {
+      all.delete(step);
+      return { type: 'step', id, step: { id: step, state: 'waiting', facts: [], raw: [], ms: undefined } };
+    });
+    const lease: Progress = { began: clock(), facts: [{ label: 'Waits', value: `put back into the queue: ${detail ?? 'no reason given'}` }], raw: [] };
+    all.set('leased', lease);
+    return [...dropped, change('leased', lease)];
+  };
+  return { report, requeued };
 }

@@ -2,22 +2,41 @@
 import { dump, exactly } from '../format.ts';
 import type { OperatorView as View } from '../model.ts';
 
+type Piece = View['pieces'][number];
+
+function Dump({ piece }: { piece: Piece }) {
+  const mark = (at: number) => (at >= piece.clear.from && at < piece.clear.to ? 'clear' : '');
+  return (
+    <pre class="dump" tabIndex={0} aria-label={`Hex dump: ${piece.title}`}>
+      {dump(piece.bytes, piece.offset).map((line) => (
+        <div key={line.at}>
+          <span class="dump-offset">{line.offset}</span>
+          <span class="dump-hex">{runs(line.bytes, line.at, mark).map((r, i) => <span key={i} class={r.mark}>{r.items.join(' ')} </span>)}</span>
+          <span class="dump-text">{runs(line.text, line.at, mark).map((r, i) => <span key={i} class={r.mark}>{r.items.join('')}</span>)}</span>
+        </div>
+      ))}
+    </pre>
+  );
+}
+
+/** Neighbours of the same kind together: fewer elements. */
+function runs(items: readonly string[], at: number, mark: (at: number) => string): { mark: string; items: string[] }[] {
+  const out: { mark: string; items: string[] }[] = [];
+  items.forEach((item, i) => {
+    const kind = mark(at + i);
+    const last = out.at(-1);
+    if (last?.mark === kind) last.items.push(item);
+    else out.push({ mark: kind, items: [item] });
+  });
+  return out;
+}
+
 export function OperatorView({ view }: { view: View }) {
-  const isClear = (at: number) => view.clear.some(({ from, to }) => at >= from && at < to);
   const { context } = view;
   return (
     <div class="operator">
       <div class="operator-bytes">
-        <h4>The first {view.head.length} of {exactly(view.messageBytes)}</h4>
-        <pre class="dump" tabIndex={0} aria-label="Hex dump of the beginning of the uploaded message">
-          {dump(view.head).map((line) => (
-            <div key={line.at}>
-              <span class="dump-offset">{line.offset}</span>
-              <span class="dump-hex">{line.bytes.map((b, i) => <span key={i} class={isClear(line.at + i) ? 'clear' : ''}>{b} </span>)}</span>
-              <span class="dump-text">{line.text.map((c, i) => <span key={i} class={isClear(line.at + i) ? 'clear' : ''}>{c}</span>)}</span>
-            </div>
-          ))}
-        </pre>
+        {view.pieces.map((piece) => <div key={piece.offset}><h4>{piece.title}</h4><Dump piece={piece} /></div>)}
       </div>
       <div class="operator-facts">
         <h4>Visible to the operator</h4>
@@ -27,7 +46,7 @@ export function OperatorView({ view }: { view: View }) {
           <div><dt>Compliance zone</dt><dd>{context.compliance_zone}</dd></div>
           <div><dt>Classification</dt><dd>{context.data_classification}</dd></div>
           <div><dt>Purpose</dt><dd>{context.purpose}</dd></div>
-          <div><dt>Size</dt><dd>{exactly(view.messageBytes)}: {exactly(view.messageBytes - view.pictureBytes)} more than the picture without its metadata</dd></div>
+          <div><dt>Size</dt><dd>{exactly(view.messageBytes)}; your file has {exactly(view.pictureBytes)}</dd></div>
           <div><dt>When</dt><dd>time of upload, of each step and of your return for the result</dd></div>
           <div><dt>Public keys</dt><dd>the key that results are sealed to (in the context, in clear)</dd></div>
         </dl>
