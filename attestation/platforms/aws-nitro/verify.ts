@@ -98,9 +98,9 @@ async function hasSignature(cose: CoseSign1, chain: NitroChain): Promise<boolean
 
 const leafOf = (chain: NitroChain): Certificate => chain.certificates.at(-1) as Certificate;
 
-/** The names in the verified certificates agree with each other and with the document. */
+/** The names in the certificates agree with each other and with the document; names of a chain that does not verify mean nothing. */
 function checkOrigin(payload: NsmPayload, chain: NitroChain | undefined, checks: CheckList): void {
-  if (chain === undefined) return;
+  if (chain === undefined || checks.failed) return;
   const region = regionOf(chain);
   checks.that('NITRO-REGION', 'document.cabundle', region !== undefined, () => ({ code: 'CLOUD_ORIGIN', have: chain.certificates.slice(1).map((c) => c.commonName).join(', '), need: 'one region in all names', next: NEXT_DOCUMENT }));
   checks.that('NITRO-MODULE', 'document.module_id', instanceOf(payload.moduleId) !== undefined && leafOf(chain).commonName.startsWith(`${payload.moduleId}.`), () => ({ code: 'CLOUD_ORIGIN', have: payload.moduleId, need: leafOf(chain).commonName, next: NEXT_DOCUMENT }));
