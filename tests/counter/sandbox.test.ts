@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { createSandbox, type Sandbox, type SandboxOptions, type WorkResult } from '../../workloads/counter/sandbox.ts';
+import { DEFAULT_MODEL, ensureDefaultModel } from '../../workloads/detectors/model.ts';
+import { demoPictures } from '../../workloads/detectors/pictures.ts';
+
+const LINUX = process.platform === 'linux';
+const program = fileURLToPath(new URL('./fixtures/child.ts', import.meta.url));
+const open: Sandbox[] = [];
+async function sandbox(options: SandboxOptions = {}): Promise<Sandbox> {
+  const made = await createSandbox(options);
+  open.push(made);
+  return made;
+}
+afterEach(async () => { await Promise.all(open.splice(0).map((s) => s.close())); });
+/** The process is gone, or a zombie that nobody has waited for yet. */
+const gone = (pid: number): boolean => {
+  try {
+    return / [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return !LINUX ? (() => { try { process.kill(pid, 0); return false; } catch { return true; } })() : true;
+  }
+};
+
+describe('the sandbox with the real workload', () => {
+  let folder: string;
+  let cat: Buffer;
+  let modelFile: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ccc-sandbox-'));
+    modelFile = await ensureDefaultModel();
+    cat = (await demoPictures()).find((p) => p.file === 'cat-view-04.jpg')?.bytes as Buffer;
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('counts, takes the plaintext, and goes on after hostile files', async () => {
+    const s = await sandbox();
+    expect(s.modelDigest).toBe(DEFAULT_MODEL.digest);
+    const mine = Buffer.from(cat);
+    const result = await s.run(mine);
+    expect(result).toMatchObject({ count: 1, method: 'object-detector', model: { digest: DEFAULT_MODEL.digest, threshold: 0.5 }, image: { width: 498, height: 330 } });
+    expect(mine.every((byte) => byte === 0)).toBe(true);
+    const { pid } = s;
+    await expect(s.run(Buffer.alloc(0))).rejects.toMatchObject({ name: 'WorkRejected', code: 'IMAGE_EMPTY' });
+    await expect(s.run(Buffer.from('hello'))).rejects.toMatchObject({ name: 'WorkRejected', code: 'IMAGE_FORMAT' });
+    await expect(s.run(Buffer.concat([cat, Buffer.from('PK')]))).rejects.toMatchObject({ name: 'WorkRejected', code: 'IMAGE_TRAILING' });
+    await expect(s.run(Buffer.alloc(20 * 2 ** 20, 0x55))).rejects.toMatchObject({ name: 'WorkRejected', code: 'IMAGE_FORMAT' });
+    expect((await s.run(Buffer.from(cat))).count).toBe(1);
+    expect(s.pid).toBe(pid);
+  });
+  it.skipIf(!LINUX)('serves the same picture from a fresh child when the first is killed in the middle of it', async () => {
+    const s = await sandbox();
+    const first = s.pid as number;
+    process.kill(first, 'SIGSTOP');
+    const counting = s.run(Buffer.from(cat));
+    process.kill(first, 'SIGKILL');
+    expect((await counting).count).toBe(1);
+    expect(s.pid).not.toBe(first);
+    process.kill(s.pid as number, 'SIGKILL'); // while it is idle
+    expect((await s.run(Buffer.from(cat))).count).toBe(1);
+  });
+  it('refuses to start without its model or with another', async () => {
+    await expect(createSandbox({ modelFile: join(folder, 'none.onnx') })).rejects.toMatchObject({ name: 'SandboxError', code: 'MODEL_MISSING' });
+    const altered = await readFile(modelFile);
+    altered[1000] = (altered[1000] as number) ^ 1;
+    await writeFile(join(folder, 'altered.onnx'), altered);
+    await expect(createSandbox({ modelFile: join(folder, 'altered.onnx') })).rejects.toMatchObject({ name: 'SandboxError', code: 'MODEL_ALTERED' });
+  });
+  it.skipIf(!LINUX)('ends its child when it is killed itself', async () => {
+    const code = `import { createSandbox } from ${JSON.stringify(new URL('../../workloads/counter/sandbox.ts', import.meta.url).href)}; console.log((await createSandbox()).pid);`;
+    const parent = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const pid = Number(String(await new Promise<Buffer>((done) => parent.stdout.once('data', done))));
+    expect(gone(pid)).toBe(false);
+    parent.kill('SIGKILL');
+    await vi.waitFor(() => expect(gone(pid)).toBe(true), 5000);
+  });
+});
+
+describe('a child that misbehaves', () => {
+  const say = (s: Sandbox, text: string): Promise<WorkResult> => s.run(Buffer.from(text));
+  const child = (options: SandboxOptions = {}) => sandbox({ program, modelFile: 'any', ...options });
+  const rejected = (code: string) => ({ name: 'WorkRejected', code });
+  const ours = (code: string) => ({ name: 'SandboxError', code });
+
+  it('is asked in order, one picture at a time, in one process', async () => {
+    const s = await child();
+    expect((await Promise.all(Array.from({ length: 5 }, () => say(s, 'n')))).map((r) => r.count)).toEqual([1, 2, 3, 4, 5]);
+  });
+  it.each(['crash', 'hang', 'stall'])('%s: tried once more in a fresh process, then rejected; the next picture works', async (how) => {
+    const s = await child({ timeoutMs: how === 'crash' ? 20_000 : 250 });
+    const first = s.pid;
+    await say(s, 'n');
+    await expect(say(s, how)).rejects.toMatchObject(rejected(how === 'crash' ? 'WORK_CRASHED' : 'WORK_TIMEOUT'));
+    expect((await say(s, 'n')).count).toBe(1); // asked for its first: a fresh process
+    expect(s.pid).not.toBe(first);
+  });
+  it.skipIf(!LINUX)('eats memory: killed at the cap', async () => {
+    const s = await child({ maxRssBytes: 250 * 2 ** 20 });
+    await expect(say(s, 'eat')).rejects.toMatchObject(rejected('WORK_MEMORY'));
+    expect((await say(s, 'n')).count).toBe(1);
+  });
+  it.each(['junk', 'many', 'flood', 'invent', 'extra', 'badcode'])('%s: not a result, not the picture\'s fault; the next picture works', async (how) => {
+    const s = await child();
+    await expect(say(s, how)).rejects.toMatchObject(ours('SANDBOX_PROTOCOL'));
+    expect((await say(s, 'n')).count).toBe(1);
+  });
+  it('speaks when nobody asked: killed, and what it said is not the next answer', async () => {
+    const s = await child();
+    const { pid } = s;
+    expect((await say(s, 'late')).count).toBe(1);
+    await vi.waitFor(() => expect(s.pid).toBeUndefined(), 5000);
+    expect((await say(s, 'n')).count).toBe(1);
+    expect(s.pid).not.toBe(pid);
+  });
+  it('passes on whose fault it was', async () => {
+    const s = await child();
+    await expect(say(s, 'bad')).rejects.toMatchObject(rejected('IMAGE_CORRUPT'));
+    expect((await say(s, 'n')).count).toBe(2);
+    await expect(say(s, 'ours')).rejects.toMatchObject(ours('WORK_FAILED'));
+    expect((await say(s, 'n')).count).toBe(1);
+  });
+  it('prints to nowhere', async () => {
+    const [out, err] = [vi.spyOn(process.stdout, 'write'), vi.spyOn(process.stderr, 'write')];
+    const s = await child();
+    expect((await say(s, 'print')).count).toBe(1);
+    expect([...out.mock.calls, ...err.mock.calls].join()).not.toContain('canary');
+    vi.restoreAllMocks();
+  });
+  it('fails to start, or never says ready', async () => {
+    await expect(createSandbox({ program, modelFile: 'unready' })).rejects.toMatchObject(ours('MODEL_MISSING'));
+    await expect(createSandbox({ program, modelFile: 'never-ready', startTimeoutMs: 300 })).rejects.toMatchObject(ours('SANDBOX_START'));
+    await expect(createSandbox({ program: join(tmpdir(), 'no-such-program.ts') })).rejects.toMatchObject(ours('SANDBOX_START'));
+  });
+  it('is not started again after close', async () => {
+    const s = await child();
+    const { pid } = s;
+    const running = say(s, 'stall');
+    const settled = expect(running).rejects.toMatchObject(ours('SANDBOX_CLOSED'));
+    await new Promise((done) => setImmediate(done));
+    await s.close();
+    await settled;
+    await expect(say(s, 'n')).rejects.toMatchObject(ours('SANDBOX_CLOSED'));
+    expect(gone(pid as number)).toBe(true);
+  });
+});
+
+describe('what the child may do', () => {
+  let s: Sandbox;
+  beforeAll(async () => { s = await createSandbox({ program, modelFile: 'any' }); });
+  afterAll(() => s.close());
+  const tried = async (text: string) => (await s.run(Buffer.from(text))).count;
+
+  it('sees an empty environment', async () => expect(await tried('env')).toBe(0));
+  it('cannot write, not even its own code', async () => {
+    expect(await tried('write')).toBe(1);
+    expect(existsSync('/tmp/ccc-sandbox-escaped')).toBe(false);
+    expect(await tried('writecode')).toBe(1);
+  });
+  it('reads its code and nothing outside: no system files, no data folder inside the checkout', async () => {
+    expect(await tried(`read ${fileURLToPath(new URL('../../workloads/counter/workload.ts', import.meta.url))}`)).toBe(0);
+    expect(await tried('read /etc/hostname')).toBe(1);
+    expect(await tried(`read ${fileURLToPath(new URL('../../.ccc/owner/owner.jwk', import.meta.url))}`)).toBe(1);
+    expect(await tried(`read ${fileURLToPath(new URL('../../.git/config', import.meta.url))}`)).toBe(1);
+  });
+  it('starts no processes, no workers, and makes no code of strings', async () => {
+    expect(await tried('spawn')).toBe(1);
+    expect(await tried('worker')).toBe(1);
+    expect(await tried('evaluate')).toBe(1);
+  });
+});
