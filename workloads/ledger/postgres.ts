@@ -56,6 +56,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   fsync: 'on',
   synchronous_commit: 'on',
   full_page_writes: 'on',
+  // Before recovery every file must be on disk; one call for the file system instead of one per file makes a restart quick.
+  ...(process.platform === 'linux' ? { recovery_init_sync_method: 'syncfs' } : {}),
   max_connections: '100',
   shared_buffers: '64MB',
   // Small containers have next to no /dev/shm, and none of our statements needs parallel workers.
@@ -82,7 +84,6 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
   await claim(folder);
   let secrets: Secrets;
   try {
-    await clearOrphan(data);
     secrets = await readSecrets(folder);
     if (!(await isFolder(data))) await initialize({ folder, data, binaries, identity, secrets });
   } catch (error) {
@@ -96,13 +97,13 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
   let restarting: Promise<void> | undefined;
 
   const launch = async (port: number): Promise<void> => {
+    await clearOrphan(data);
     for (let tries = 1; ; tries++) {
       const problem = await tryLaunch(port);
       if (problem === undefined) return;
-      // After kill -9 of the postmaster its children need a moment to notice.
+      // After kill -9 of the postmaster its children need a moment to notice; only where clearOrphan cannot see them does this matter.
       if (tries < 40 && /pre-existing shared memory block|postmaster\.pid|lock file/.test(problem) && !stopping) {
         await delay(250);
-        await clearOrphan(data);
         continue;
       }
       throw new LedgerError(/Address already in use|could not bind/.test(problem) ? 'POSTGRES_PORT' : 'POSTGRES_START', `PostgreSQL did not start: ${problem}`);

@@ -18,7 +18,7 @@ async function insist<T>(work: () => Promise<T>, patience = 20_000): Promise<T> 
 }
 
 export function failureTests(engine: () => Engine): void {
-  const { fresh, keep } = ledgers(engine);
+  const { fresh, keep, own } = ledgers(engine);
   let proxy: Proxy | undefined;
   afterEach(async () => {
     await proxy?.close();
@@ -157,13 +157,13 @@ export function failureTests(engine: () => Engine): void {
     });
 
     it('refuses a database of a newer version', async () => {
-      const { url } = await fresh();
+      const { url } = await own();
       await query(url, `insert into kysely_migration values ('9999_later', 'x')`);
       await expect(openLedger({ url, now: () => START, cell: 'cell-a' })).rejects.toThrow(/9999_later/);
     });
 
     it('refuses a server that confirms before it has written', async () => {
-      const { url } = await fresh();
+      const { url } = await own();
       await query(url, `alter role ccc in database ${new URL(url).pathname.slice(1)} set synchronous_commit = off`);
       await expect(openLedger({ url, now: () => START, cell: 'cell-a' })).rejects.toMatchObject({ code: 'LEDGER_SERVER' });
     });

@@ -2,10 +2,12 @@
  * What an earlier start left behind. A server whose parent was killed is stopped by its watchdog; should one be left all the same, the
  * next start on that folder stops it. A folder whose owner lives is refused.
  */
-import { readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LedgerError } from '../errors.ts';
+
+const BACKEND_PATIENCE_MS = 5_000;
 
 export const alive = (pid: number): boolean => {
   try {
@@ -41,32 +43,52 @@ export async function disclaim(folder: string): Promise<void> {
   await rm(join(folder, 'owner.json'), { force: true });
 }
 
-/** Process id of the server that works in this data folder, if any; a PostgreSQL server's working directory is its data folder. */
-export async function runningServer(data: string): Promise<number | undefined> {
-  const text = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '');
-  const pid = Number.parseInt(text, 10);
-  if (!(pid > 1) || !alive(pid)) return undefined;
-  if (process.platform !== 'linux') return pid;
-  const folder = await readlink(`/proc/${pid}/cwd`).catch(() => '');
-  return folder === data ? pid : undefined;
+/** Processes of a server, backends included: the working directory of each is the data folder. Undefined where /proc is not. */
+async function serverProcesses(data: string): Promise<number[] | undefined> {
+  const entries = await readdir('/proc').catch(() => undefined);
+  if (entries === undefined || !entries.includes('self')) return undefined;
+  const pids = entries.filter((name) => /^[0-9]+$/.test(name)).map(Number);
+  const found = await Promise.all(pids.map(async (pid) => (await readlink(`/proc/${pid}/cwd`).catch(() => '')) === data));
+  return pids.filter((_, i) => found[i]);
+}
+
+async function postmasterPid(data: string): Promise<number | undefined> {
+  const pid = Number.parseInt(await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => ''), 10);
+  return pid > 1 ? pid : undefined;
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch { /* gone already */ }
 }
 
 /** Fast shutdown, then immediate shutdown, then the end. */
 export async function end(pid: number, gone: () => boolean = () => !alive(pid)): Promise<void> {
   for (const [signal, patience] of [['SIGINT', 15_000], ['SIGQUIT', 5_000], ['SIGKILL', 5_000]] as const) {
     if (gone()) return;
-    try {
-      process.kill(pid, signal);
-    } catch {
-      return;
-    }
+    kill(pid, signal);
     for (let waited = 0; waited < patience && !gone(); waited += 20) await delay(20);
   }
 }
 
-/** After this, no server works in the folder, and no file says so. */
+/**
+ * After this, no process works in the data folder. The lock file goes only then: it also is how a new server would notice that backends
+ * of a killed one still write, so it is never removed while one lives. Where /proc is not, the lock file's server alone is ended, and
+ * the rest is PostgreSQL's own check.
+ */
 export async function clearOrphan(data: string): Promise<void> {
-  const pid = await runningServer(data);
-  if (pid !== undefined) await end(pid);
-  if ((await runningServer(data)) === undefined) await rm(join(data, 'postmaster.pid'), { force: true });
+  const postmaster = await postmasterPid(data);
+  const before = await serverProcesses(data);
+  if (before === undefined) {
+    if (postmaster !== undefined && alive(postmaster)) await end(postmaster);
+    return;
+  }
+  if (postmaster !== undefined && before.includes(postmaster)) await end(postmaster);
+  // Backends whose postmaster is dead end by themselves, at the latest when they next wait; those that do not are in a crashed server.
+  for (let waited = 0; (await serverProcesses(data))?.length; waited += 50) {
+    if (waited >= BACKEND_PATIENCE_MS) for (const pid of (await serverProcesses(data)) ?? []) kill(pid, 'SIGKILL');
+    await delay(50);
+  }
+  await rm(join(data, 'postmaster.pid'), { force: true });
 }
