@@ -4,7 +4,7 @@ import { appraise, requireAcceptable } from '../../attestation/appraise.ts';
 import { type Bytes, equal, hex } from '../../attestation/bytes.ts';
 import type { Appraisal } from '../../attestation/claims.ts';
 import type { BindingFields, Role } from '../../attestation/evidence.ts';
-import { type Reason, Refusal, refuse, type RefusalCode } from '../../attestation/refusal.ts';
+import { type Reason, Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { adapterFor } from '../../attestation/registry.ts';
 import { PRODUCTION_ROOTS } from '../../attestation/trust/roots.ts';
 import { toBinding, toEvidence } from './evidence.ts';
@@ -79,10 +79,6 @@ export async function verifyAttested({ attested, expect, policy, now, mode }: Ve
     ? await adapter.verify(evidence, { platform: binding.platform, binding, maxAgeSeconds: rules.maxAgeSeconds }, trust)
     : await adapter.verifyReplay(evidence, { platform: binding.platform, binding }, trust);
   const appraisal = await appraise(claims, rules);
-  requireAcceptable(appraisal);
-  // Stored evidence is at best a warning, which passes above: what is asked for live must answer the challenge.
-  if (mode === 'live' && appraisal.claims.time.freshness !== 'challenge') {
-    refuse('STALE', 'claims.time.freshness', 'Attest anew, over the challenge that was given.', { have: appraisal.claims.time.freshness, need: 'challenge' });
-  }
+  requireAcceptable(appraisal, mode);
   return appraisal;
 }
