@@ -48,6 +48,13 @@ export class FakeGateway {
     });
   }
 
+  /** Everything works again; rows and receipts stay. */
+  reset(): void {
+    this.down.clear();
+    this.cut.clear();
+    this.calls.length = 0;
+  }
+
   trust(instance: string, signingKey: Bytes, origin: string): void {
     this.#trusted.set(instance, signingKey);
     this.broker = origin;

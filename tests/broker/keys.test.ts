@@ -72,7 +72,7 @@ describe('a row that somebody changed', () => {
     }],
     ['blob of nothing', () => ({ sealed: b64u(randomBytes(300)) })],
   ])('%s: no manifest, no key', async (_, how) => {
-    await create();
+    await world.seedKeys(broker);
     change(0, how());
     broker = await world.startBroker();
     expect((await getManifest(broker.origin)).body.code).toBe('KEY_SEALER_LOST');
@@ -81,7 +81,7 @@ describe('a row that somebody changed', () => {
   });
 
   it('a foreign tenant\'s row under this tenant\'s name', async () => {
-    await create();
+    await world.seedKeys(broker);
     await create('globex');
     world.gateway.keys.splice(0, 2);
     for (const i of [0, 1]) change(i, { tenant_id: 'acme' });
@@ -90,7 +90,7 @@ describe('a row that somebody changed', () => {
   });
 
   it('a row of another cell is nobody\'s here', async () => {
-    await create();
+    await world.seedKeys(broker);
     for (const i of [0, 1]) change(i, { cell: 'other' });
     expect((await getManifest(broker.origin)).body.code).toBe('KEY_UNKNOWN');
   });
@@ -108,7 +108,7 @@ describe('manifest', () => {
   it('needs keys, an active one, a rule, and a zone that the rule still has', async () => {
     expect((await getManifest(broker.origin)).body.code).toBe('KEY_UNKNOWN');
     expect((await getManifest(broker.origin, 'initech')).body.code).toBe('POLICY_MISSING');
-    await create();
+    await world.seedKeys(broker);
     for (const [i, key] of world.gateway.keys.entries()) world.gateway.keys[i] = { ...key, state: 'retired' };
     expect((await getManifest(broker.origin)).body.code).toBe('KEY_STATE');
     for (const [i, key] of world.gateway.keys.entries()) world.gateway.keys[i] = { ...key, state: 'active' };
@@ -120,7 +120,7 @@ describe('manifest', () => {
 
 describe('the sealer\'s file', () => {
   it('gone: keys are lost, no new file, no new key', async () => {
-    await create();
+    await world.seedKeys(broker);
     await rename(world.sealerFile, `${world.sealerFile}.away`);
     broker = await world.startBroker();
     expect((await getManifest(broker.origin)).body.code).toBe('KEY_SEALER_LOST');
@@ -137,7 +137,7 @@ describe('the sealer\'s file', () => {
   });
 
   it('another one: said by its fingerprint', async () => {
-    await create();
+    await world.seedKeys(broker);
     await writeFile(world.sealerFile, randomBytes(32));
     broker = await world.startBroker();
     const { body } = await getManifest(broker.origin);
@@ -145,7 +145,7 @@ describe('the sealer\'s file', () => {
   });
 
   it('truncated, or readable by others', async () => {
-    await create();
+    await world.seedKeys(broker);
     const secret = await readFile(world.sealerFile);
     await writeFile(world.sealerFile, secret.subarray(0, 31));
     broker = await world.startBroker();
@@ -158,7 +158,7 @@ describe('the sealer\'s file', () => {
   });
 
   it('lost under way: what is not in memory any more is not released', async () => {
-    const keys = await tenantKeys(broker.origin);
+    const keys = await world.seedKeys(broker);
     const message = await makeMessage(keys);
     await rm(world.sealerFile);
     broker = await world.startBroker();

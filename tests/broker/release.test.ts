@@ -54,7 +54,7 @@ describe('the way of a key', () => {
   });
 
   it('a released key opens for no other info, AAD or key', async () => {
-    const keys = await tenantKeys(broker.origin);
+    const keys = await world.seedKeys(broker);
     const message = await makeMessage(keys);
     const counter = await makeCounter(world);
     const session = await counter.attest(broker.origin);
@@ -91,40 +91,40 @@ describe('what is not released', () => {
   }
 
   it('a message of another tenant', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin));
+    const message = await makeMessage(await world.seedKeys(broker));
     const refused = await refusal(item(message, { tenant_id: 'globex' }));
     expect(refused).toMatchObject({ code: 'TENANT_MISMATCH', permanent: true, receipt: { operation: 'refused', code: 'TENANT_MISMATCH' } });
   });
 
   it('a message under another job', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin));
+    const message = await makeMessage(await world.seedKeys(broker));
     expect(await refusal(item(message, { job_id: newJobId() }))).toMatchObject({ code: 'CONTEXT_MISMATCH', permanent: true });
   });
 
   it('a zone that the tenant has not', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin), { compliance_zone: 'nowhere' });
+    const message = await makeMessage(await world.seedKeys(broker), { compliance_zone: 'nowhere' });
     expect(await refusal(item(message))).toMatchObject({ code: 'ZONE_DENIED', permanent: true });
   });
 
   it('a zone of the tenant that its key is not bound to', async () => {
-    const keys = await tenantKeys(broker.origin);
+    const keys = await world.seedKeys(broker);
     await world.setPolicy({ revision: 2, zones: [...world.policy.zones, { name: 'second', regions: ['test-1'], origin: 'asserted' }], tenants: world.policy.tenants.map((rule) => ({ ...rule, zones: ['here', 'second'] })) });
     await broker.broker.policy.refresh();
     expect(await refusal(item(await makeMessage(keys, { compliance_zone: 'second' })))).toMatchObject({ code: 'ZONE_DENIED', permanent: true });
   });
 
   it('a counter outside the regions of the zone: another counter may', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin), { compliance_zone: 'elsewhere' });
+    const message = await makeMessage(await world.seedKeys(broker), { compliance_zone: 'elsewhere' });
     expect(await refusal(item(message))).toMatchObject({ code: 'CLOUD_ORIGIN', permanent: false });
   });
 
   it('a zone that wants a proven region, to a counter whose region is asserted', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin), { compliance_zone: 'proven' });
+    const message = await makeMessage(await world.seedKeys(broker), { compliance_zone: 'proven' });
     expect(await refusal(item(message))).toMatchObject({ code: 'CLOUD_ORIGIN', permanent: false });
   });
 
   it('a classification that the tenant has not', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin), { data_classification: 'restricted' });
+    const message = await makeMessage(await world.seedKeys(broker), { data_classification: 'restricted' });
     expect(await refusal(item(message))).toMatchObject({ code: 'CLASSIFICATION_DENIED', permanent: true });
   });
 
@@ -135,25 +135,25 @@ describe('what is not released', () => {
   });
 
   it('a tenant without a rule', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin), { tenant_id: 'initech' });
+    const message = await makeMessage(await world.seedKeys(broker), { tenant_id: 'initech' });
     expect(await refusal(item(message))).toMatchObject({ code: 'POLICY_MISSING', permanent: false });
   });
 
   it.each(['retired', 'pending'] as const)('a key that is %s', async (state) => {
-    const message = await makeMessage(await tenantKeys(broker.origin));
+    const message = await makeMessage(await world.seedKeys(broker));
     for (const [i, key] of world.gateway.keys.entries()) world.gateway.keys[i] = { ...key, state };
     expect(await refusal(item(message))).toMatchObject({ code: 'KEY_STATE', permanent: true });
   });
 
   it('a wrap to another tenant\'s key, found under this tenant', async () => {
-    await tenantKeys(broker.origin);
+    await world.seedKeys(broker);
     const [foreign] = await tenantKeys(broker.origin, 'globex');
     const message = await makeMessage([foreign as never]);
     expect(await refusal(item(message))).toMatchObject({ code: 'KEY_UNKNOWN', permanent: true });
   });
 
   it('a wrap made under another context', async () => {
-    const keys = await tenantKeys(broker.origin);
+    const keys = await world.seedKeys(broker);
     const [one, two] = [await makeMessage(keys), await makeMessage(keys)];
     // The wrap of one message in the header of another: same key, same lengths.
     const [a, b] = [parseMessage(one.bytes), parseMessage(two.bytes)];
@@ -164,14 +164,14 @@ describe('what is not released', () => {
   });
 
   it('a message that commits to another key', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin));
+    const message = await makeMessage(await world.seedKeys(broker));
     const header = Buffer.from(parseMessage(message.bytes).header);
     header.writeUInt8((header.at(-17) as number) ^ 1, header.length - 17);
     expect(await refusal(item(message, { header: header.toString('base64url') }))).toMatchObject({ code: 'MESSAGE_COMMITMENT', permanent: true });
   });
 
   it('a header whose tag does not hold', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin));
+    const message = await makeMessage(await world.seedKeys(broker));
     const header = Buffer.from(parseMessage(message.bytes).header);
     header.writeUInt8((header.at(-1) as number) ^ 1, header.length - 1);
     expect(await refusal(item(message, { header: header.toString('base64url') }))).toMatchObject({ code: 'MESSAGE_HEADER_TAG', permanent: true });
@@ -182,7 +182,7 @@ describe('what is not released', () => {
   });
 
   it('anything while receipts are not stored, not even once they are again', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin));
+    const message = await makeMessage(await world.seedKeys(broker));
     const counter = await makeCounter(world);
     const { session } = await counter.attest(broker.origin);
     world.gateway.down.add('POST /receipts');
@@ -193,7 +193,7 @@ describe('what is not released', () => {
   });
 
   it('anything while the tenant keys cannot be read', async () => {
-    const message = await makeMessage(await tenantKeys(broker.origin));
+    const message = await makeMessage(await world.seedKeys(broker));
     const counter = await makeCounter(world);
     const { session } = await counter.attest(broker.origin);
     world.gateway.down.add('GET /tenant-keys');
@@ -201,7 +201,7 @@ describe('what is not released', () => {
   });
 
   it('one bad job of a batch does not touch the others', async () => {
-    const keys = await tenantKeys(broker.origin);
+    const keys = await world.seedKeys(broker);
     const good = await Promise.all([makeMessage(keys), makeMessage(keys)]);
     const bad = await makeMessage(keys, { data_classification: 'restricted' });
     const counter = await makeCounter(world);
@@ -210,6 +210,6 @@ describe('what is not released', () => {
     expect(body.items.map((each) => each.ok)).toEqual([true, false, true]);
     expect(body.items[1]?.problem?.code).toBe('CLASSIFICATION_DENIED');
     expect(world.gateway.stored(broker.identity.instance).slice(-3).map((r) => r.operation)).toEqual(['released', 'refused', 'released']);
-    expect(world.gateway.calls.filter((call) => call === 'POST /receipts')).toHaveLength(2); // the keys' birth, and one for the batch
+    expect(world.gateway.calls.filter((call) => call === 'POST /receipts')).toHaveLength(1);
   });
 });

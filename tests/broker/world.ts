@@ -1,9 +1,9 @@
 /** One small world for tests of broker and counter: an owner, a development root, a gateway's store in memory, real HTTP, real crypto. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Attester, Role } from '../../attestation/evidence.ts';
 import { type Bytes, b64u, fromB64u, randomBytes, sha256, utf8 } from '../../attestation/bytes.ts';
 import { createDevelopmentRoot, developmentRoot, simulatedAttester } from '../../attestation/platforms/simulated/attest.ts';
@@ -19,7 +19,7 @@ import { fromBinding, fromEvidence } from '../../workloads/protocol/evidence.ts'
 import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
 import { type SigningKey, generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
-import { type KeyManifest, RELEASE_PATH, type Session, type TenantKey } from '../../workloads/protocol/messages.ts';
+import { type KeyManifest, RELEASE_PATH, type Session, type StoredKey, type TenantKey } from '../../workloads/protocol/messages.ts';
 import { type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
 import { makePop } from '../../workloads/protocol/pop.ts';
 import { FakeGateway } from './fake-gateway.ts';
@@ -28,6 +28,8 @@ export const DETECTOR = { name: 'test-detector', digest: 'd'.repeat(64), thresho
 const registers = (byte: string) => ({ PCR0: byte.repeat(96), PCR1: 'b'.repeat(96), PCR2: 'c'.repeat(96) });
 export const REGISTERS: Record<Role, ReturnType<typeof registers>> = { broker: registers('1'), counter: registers('2') };
 export const OTHER_REGISTERS = registers('3');
+
+let seed: { secret: Buffer; rows: StoredKey[] } | undefined;
 
 export interface RunningBroker { readonly broker: Broker; readonly identity: Identity; readonly origin: string; stop(): Promise<void> }
 
@@ -116,9 +118,17 @@ export class World {
     return running;
   }
 
-  /** Runs when the world ends. */
-  onClose(stop: () => Promise<void>): void {
-    this.#stops.push(stop);
+  /** Keys of `acme`, made once per test file (RSA takes its time) and put into this world's ledger as a restored backup would be. */
+  async seedKeys(broker: RunningBroker): Promise<TenantKey[]> {
+    if (seed === undefined) {
+      await tenantKeys(broker.origin);
+      seed = { secret: await readFile(this.sealerFile), rows: [...this.gateway.keys] };
+    } else {
+      await mkdir(dirname(this.sealerFile), { recursive: true });
+      await writeFile(this.sealerFile, seed.secret, { mode: 0o600 });
+      this.gateway.keys.push(...seed.rows);
+    }
+    return seed.rows.map(({ id, alg, state, public: publicKey, not_after }) => ({ id, alg, state, public: publicKey, not_after }));
   }
 
   async close(): Promise<void> {

@@ -83,9 +83,10 @@ export class SessionKeeper {
 
   async #attest(): Promise<ActiveSession> {
     const { gateway, attester, keys, cell, platform, configDigest, log } = this.#options;
-    // The owner's word, not the gateway's, says which policy this counter obeys.
-    const inForce = await this.#options.policy.current(POLICY_FRESH_MS);
+    // The owner's word, not the gateway's, says which policy this counter obeys. When the broker has a newer one, so has the gateway.
+    let inForce = await this.#options.policy.current(POLICY_FRESH_MS);
     const challenge = await gateway.challenge(platform);
+    if (challenge.policy_digest !== b64u(inForce.digest)) inForce = await this.#options.policy.current(0);
     if (challenge.policy_digest !== b64u(inForce.digest)) {
       refuse('BINDING_POLICY', 'challenge.policy_digest', 'The broker obeys another revision of the policy; try again shortly.', { have: challenge.policy_digest, need: b64u(inForce.digest) });
     }
