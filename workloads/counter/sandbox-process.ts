@@ -1,7 +1,8 @@
 /** One child process of the sandbox: started with least rights, asked one thing at a time, killed when it breaks a cap. */
 import { spawn } from 'node:child_process';
+import { realpathSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { HEADER_LENGTH, MAX_LINE, type Message, messageSchema, UP_FD } from './sandbox-messages.ts';
@@ -30,7 +31,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Code, packages and the model; not the whole checkout, in which a data folder with keys may lie. */
 function nodeFlags(program: string, modelFile: string): string[] {
-  const readable = [join(ROOT, 'workloads'), join(ROOT, 'attestation'), join(ROOT, 'node_modules'), join(ROOT, 'package.json'), program, modelFile];
+  const readable = [join(ROOT, 'workloads'), join(ROOT, 'attestation'), realpathSync(join(ROOT, 'node_modules')), join(ROOT, 'package.json'), program, modelFile];
   return ['--permission', '--allow-addons', ...readable.map((path) => `--allow-fs-read=${path}`), `--max-old-space-size=${MAX_HEAP_MB}`, '--disallow-code-generation-from-strings', '--no-warnings'];
 }
 
@@ -47,7 +48,9 @@ function parse(line: string): Answer {
   }
 }
 
-export function startProcess(program: string, modelFile: string): SandboxProcess {
+/** The child's argument is the absolute path of the model. */
+export function startProcess(program: string, model: string): SandboxProcess {
+  const modelFile = resolve(model);
   // Standard output and error go nowhere: what a parser prints may quote the picture.
   const child = spawn(process.execPath, [...nodeFlags(program, modelFile), program, modelFile], { cwd: ROOT, env: {}, stdio: ['pipe', 'ignore', 'ignore', 'pipe'] });
   const down = child.stdin as Writable;
