@@ -122,7 +122,7 @@ function readName(node: DerNode): { text: string; commonName: string } {
 }
 
 /** RFC 4514, section 2.4. */
-const escapeName = (value: string): string => value.replace(/[\\,+"<>;=]|^[ #]| $/g, '\\$&').replaceAll('\0', '\\00');
+const escapeName = (value: string): string => value.replace(/[\\,+"<>;]|^[ #]| $/g, '\\$&').replaceAll('\0', '\\00');
 
 function readExtensions(node: DerNode, path: string): Pick<Certificate, 'ca' | 'pathLen' | 'keyUsage' | 'unknownCritical'> {
   const list = children(node, EXPLICIT_3);
