@@ -14,7 +14,8 @@ import { context, privateKeys, stockMessage, tenantKey } from './samples.ts';
 const sdkRequire = createRequire(createRequire(import.meta.url).resolve('@aws-crypto/client-node'));
 const { deserializeFactory } = sdkRequire('@aws-crypto/serialize');
 const { NodeAlgorithmSuite } = sdkRequire('@aws-crypto/material-management-node');
-const { deserializeMessageHeader } = deserializeFactory((data: Uint8Array) => new TextDecoder('utf-8', { fatal: true }).decode(data), NodeAlgorithmSuite);
+// Lenient text, as the SDK has it.
+const { deserializeMessageHeader } = deserializeFactory((data: Uint8Array) => new TextDecoder().decode(data), NodeAlgorithmSuite);
 
 const plaintext = utf8('the bytes of a picture, in several frames');
 const ours = await encryptMessage(plaintext, context(), tenantKey);
