@@ -13,6 +13,7 @@ export class FakeGateway {
   policy = '';
   now = (): number => 0;
   readonly keys: StoredKey[] = [];
+  readonly tenants = new Set(['acme', 'globex', 'initech']);
   readonly receipts = new Map<string, { seq: number; jws: string }[]>();
   /** Routes, `POST /receipts`, that fail now. */
   readonly down = new Set<string>();
@@ -31,12 +32,15 @@ export class FakeGateway {
     this.routes.set('GET /tenant-keys', async ({ query }) => ({ keys: this.keys.filter((key) => key.tenant_id === query.get('tenant')), sealed_total: this.keys.length }));
     this.routes.set('PUT /tenant-keys', async ({ body }) => {
       const { keys } = putTenantKeysSchema.parse(JSON.parse(new TextDecoder().decode(body)));
-      if (keys.some((key) => this.keys.some(({ id }) => id === key.id))) throw new CccError('JOB_CONFLICT', 'The key exists.');
+      if (keys.some((key) => this.keys.some(({ id }) => id === key.id))) throw new CccError('KEY_CONFLICT', 'The key exists.');
       this.keys.push(...keys);
       return undefined;
     });
     this.routes.set('POST /receipts', async ({ body }) => {
       const { receipts } = receiptsRequestSchema.parse(JSON.parse(new TextDecoder().decode(body)));
+      for (const { jws } of receipts) {
+        if (!this.tenants.has((decodeJwsUnverified(jws).payload as { tenant_id: string }).tenant_id)) throw new CccError('TENANT_UNKNOWN', 'Add it first.');
+      }
       for (const { instance, seq, jws } of receipts) {
         const chain = this.receipts.get(instance) ?? [];
         this.receipts.set(instance, chain);

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { b64u, sha256, utf8 } from '../../attestation/bytes.ts';
-import { type ReceiptRow, Receipts } from '../../workloads/broker/core/receipts.ts';
+import { type ReceiptRow, Receipts, RowsRefused } from '../../workloads/broker/core/receipts.ts';
 import { createIdentity, type Identity } from '../../workloads/broker/identity.ts';
 import { decodeJwsUnverified } from '../../workloads/protocol/jws.ts';
 import type { BrokerReceipt } from '../../workloads/protocol/messages.ts';
@@ -64,6 +64,18 @@ describe('the chain of receipts', () => {
     store = working;
     await receipts.append([entry(2)]);
     expect(await chained()).toEqual(['1', '2']);
+  });
+
+  it('rows that can never be stored are taken back, alone', async () => {
+    const working = store;
+    store = async (rows) => {
+      await new Promise((r) => setTimeout(r, 2));
+      if (rows.some(({ jws }) => (decodeJwsUnverified(jws).payload as BrokerReceipt).code === '2')) throw new RowsRefused();
+      await working(rows);
+    };
+    const answers = await Promise.allSettled([1, 2, 3, 4].map((i) => receipts.append([entry(i)])));
+    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+    expect(await chained()).toEqual(['1', '3', '4']);
   });
 
   it('more than a request takes are several requests', async () => {

@@ -1,10 +1,10 @@
 /** The broker's side of the gateway's internal listener: each request proven by the attested key; nothing read back is trusted. */
 import { type Clock, seconds } from '../protocol/clock.ts';
-import { type HttpCall, parseJson, request } from '../protocol/http-client.ts';
+import { Answered, type HttpCall, parseJson, request } from '../protocol/http-client.ts';
 import { type StoredKey, policyResponseSchema, tenantKeysResponseSchema } from '../protocol/messages.ts';
-import { CccError } from '../protocol/problem.ts';
+import { CccError, type ProblemCode, isProblemCode } from '../protocol/problem.ts';
 import type { KeyStore } from './core/tenant-keys.ts';
-import type { ReceiptRow } from './core/receipts.ts';
+import { type ReceiptRow, RowsRefused } from './core/receipts.ts';
 import type { Identity } from './identity.ts';
 
 export interface GatewayClient extends KeyStore {
@@ -15,6 +15,9 @@ export interface GatewayClient extends KeyStore {
 }
 
 const ROUTES = { policy: '/internal/v1/policy', receipts: '/internal/v1/receipts', tenantKeys: '/internal/v1/tenant-keys' } as const;
+/** Answers about the content of a request: the same one would get the same answer. */
+const DEFINITE: ReadonlySet<ProblemCode> = new Set(['TENANT_UNKNOWN', 'KEY_CONFLICT', 'VALIDATION', 'RECEIPT_FORMAT']);
+const REFUSED_ROWS: ReadonlySet<ProblemCode> = new Set(['TENANT_UNKNOWN', 'VALIDATION', 'RECEIPT_FORMAT']);
 /** Any name does: only the total is read. */
 const NO_TENANT = 'none';
 
@@ -27,6 +30,7 @@ export function gatewayClient(options: { origin: string; identity: Identity; now
         headers: { 'ccc-broker': identity.instance }, proof: { key: identity.signing.privateKey },
       });
     } catch (cause) {
+      if (cause instanceof Answered && isProblemCode(cause.code) && DEFINITE.has(cause.code)) throw new CccError(cause.code, 'The gateway will not keep this.', { cause });
       throw new CccError('LEDGER_UNAVAILABLE', 'The broker keeps its state at the gateway; try again when that answers.', { cause });
     }
   };
@@ -36,6 +40,13 @@ export function gatewayClient(options: { origin: string; identity: Identity; now
     list: async (tenantId) => (await rows(tenantId)).keys,
     nothingSealed: async () => (await rows(NO_TENANT)).sealed_total === 0,
     put: async (keys: readonly StoredKey[]) => void (await ask({ method: 'PUT', path: ROUTES.tenantKeys, body: { keys } })),
-    storeReceipts: async (receipts) => void (await ask({ method: 'POST', path: ROUTES.receipts, body: { receipts } })),
+    async storeReceipts(receipts) {
+      try {
+        await ask({ method: 'POST', path: ROUTES.receipts, body: { receipts } });
+      } catch (cause) {
+        if (cause instanceof CccError && REFUSED_ROWS.has(cause.code)) throw new RowsRefused(cause.code, { cause });
+        throw cause;
+      }
+    },
   };
 }

@@ -1,7 +1,8 @@
 /**
  * Receipts: one signed entry per key operation, chained per broker instance by number and digest of the entry before. `append`
  * resolves when the gateway says that they are stored; only then may the effect leave the broker. Concurrent appends share one
- * request. After a failed request it is unknown what was stored, so the same rows are sent again before any new ones.
+ * request. After a failed request it is unknown what was stored, so the same rows are sent again before any new ones; only rows
+ * that can never be stored (a tenant that does not exist) are taken back.
  */
 import { type Bytes, b64u, sha256, utf8 } from '../../../attestation/bytes.ts';
 import { Refusal } from '../../../attestation/refusal.ts';
@@ -17,10 +18,16 @@ const MAX_ROWS = 256;
 export interface ReceiptRow { readonly instance: string; readonly seq: number; readonly jws: string }
 export type ReceiptEntry = Omit<BrokerReceipt, 'v' | 'instance' | 'seq' | 'prev' | 'at'>;
 
+/** The store will not take these rows, ever, and took none of them. */
+export class RowsRefused extends Error {
+  override readonly name = 'RowsRefused';
+}
+
 interface Waiting { readonly entries: readonly ReceiptEntry[]; resolve(rows: string[]): void; reject(error: unknown): void }
 
 export class Receipts {
   readonly #identity: Identity;
+  /** All or none. @throws RowsRefused; anything else when it is unknown whether they are stored */
   readonly #store: (rows: readonly ReceiptRow[]) => Promise<void>;
   readonly #now: Clock;
   #stored: { seq: number; digest: Bytes } = { seq: 0, digest: new Uint8Array(32) };
@@ -50,20 +57,23 @@ export class Receipts {
 
   async #drain(): Promise<void> {
     this.#running = true;
-    while (this.#waiting.length > 0) {
-      const batch = this.#take();
-      try {
-        if (this.#unconfirmed.length > 0) await this.#send();
-        const rows = await this.#sign(batch.flatMap(({ entries }) => entries));
-        this.#unconfirmed = rows;
-        await this.#send();
-        let at = 0;
-        for (const { entries, resolve } of batch) resolve(rows.slice(at, (at += entries.length)).map(({ jws }) => jws));
-      } catch (cause) {
-        for (const { reject } of batch) reject(notStored(cause));
-      }
-    }
+    while (this.#waiting.length > 0) await this.#run(this.#take());
     this.#running = false;
+  }
+
+  async #run(batch: readonly Waiting[]): Promise<void> {
+    try {
+      if (this.#unconfirmed.length > 0) await this.#send();
+      const rows = await this.#sign(batch.flatMap(({ entries }) => entries));
+      this.#unconfirmed = rows;
+      await this.#send();
+      let at = 0;
+      for (const { entries, resolve } of batch) resolve(rows.slice(at, (at += entries.length)).map(({ jws }) => jws));
+    } catch (cause) {
+      // One caller's bad entry is not another's fault.
+      if (cause instanceof RowsRefused && batch.length > 1) for (const one of batch) await this.#run([one]);
+      else for (const { reject } of batch) reject(notStored(cause));
+    }
   }
 
   #take(): Waiting[] {
@@ -73,7 +83,12 @@ export class Receipts {
   }
 
   async #send(): Promise<void> {
-    await this.#store(this.#unconfirmed);
+    try {
+      await this.#store(this.#unconfirmed);
+    } catch (error) {
+      if (error instanceof RowsRefused) this.#unconfirmed = [];
+      throw error;
+    }
     const last = this.#unconfirmed.at(-1) as ReceiptRow;
     this.#stored = { seq: last.seq, digest: await sha256(utf8(last.jws)) };
     this.#unconfirmed = [];

@@ -10,6 +10,7 @@ import { refuse } from '../../../attestation/refusal.ts';
 import { type Clock, seconds } from '../../protocol/clock.ts';
 import { generateReceivingKey } from '../../protocol/hpke.ts';
 import type { StoredKey, TenantKey } from '../../protocol/messages.ts';
+import { CccError } from '../../protocol/problem.ts';
 import type { KeySealer } from '../sealer.ts';
 
 const LIFE_SECONDS = 365 * 86_400;
@@ -61,20 +62,29 @@ export class TenantKeys {
    */
   async create(tenantId: string, zone: string, record: (keyIds: readonly string[]) => Promise<void>): Promise<TenantKey[]> {
     const existing = await this.of(tenantId);
-    if (existing.length > 0) {
-      wipe(existing);
-      const other = existing.find((key) => key.zone !== zone);
-      if (other !== undefined) refuse('KEY_STATE', 'zone', 'A tenant keeps its zone; make another tenant for another zone.', { have: zone, need: other.zone });
-      return existing.map(toWire);
-    }
+    if (existing.length > 0) return this.#existing(tenantId, zone, existing);
     const [wing, rsa] = await Promise.all([generateReceivingKey(), generateRsa()]);
     const rows = [
       await this.#seal({ tenant_id: tenantId, zone, id: `${tenantId}.x-wing.1`, alg: 'X-Wing' }, wing),
       await this.#seal({ tenant_id: tenantId, zone, id: `${tenantId}.rsa-oaep.1`, alg: 'RSA-OAEP-SHA256' }, rsa),
     ];
     await record(rows.map((row) => row.id));
-    await this.#options.store.put(rows);
+    try {
+      await this.#options.store.put(rows);
+    } catch (error) {
+      // Another broker was first: its keys are the tenant's, these were never anybody's.
+      if (error instanceof CccError && error.code === 'KEY_CONFLICT') return this.#existing(tenantId, zone, await this.of(tenantId));
+      throw error;
+    }
     return rows.map(({ id, alg, state, public: publicKey, not_after }) => ({ id, alg, state, public: publicKey, not_after }));
+  }
+
+  #existing(tenantId: string, zone: string, keys: readonly OpenKey[]): TenantKey[] {
+    wipe(keys);
+    const other = keys.find((key) => key.zone !== zone);
+    if (other !== undefined) refuse('KEY_STATE', 'zone', 'A tenant keeps its zone; make another tenant for another zone.', { have: zone, need: other.zone });
+    if (keys.length === 0) refuse('KEY_UNKNOWN', 'tenant_id', 'The ledger has keys of this tenant, but none of this cell.', { have: tenantId });
+    return keys.map(toWire);
   }
 
   /** Forgets what was opened. */
