@@ -104,7 +104,7 @@ describe('a child that misbehaves', () => {
     await expect(say(s, 'eat')).rejects.toMatchObject(rejected('WORK_MEMORY'));
     expect((await say(s, 'n')).count).toBe(1);
   });
-  it.each(['junk', 'many', 'flood', 'invent', 'extra', 'badcode'])('%s: not a result, not the picture\'s fault; the next picture works', async (how) => {
+  it.each(['junk', 'many', 'flood', 'invent', 'othermodel', 'extra', 'badcode'])('%s: not a result, not the picture\'s fault; the next picture works', async (how) => {
     const s = await child();
     await expect(say(s, how)).rejects.toMatchObject(ours('SANDBOX_PROTOCOL'));
     expect((await say(s, 'n')).count).toBe(1);
@@ -135,6 +135,11 @@ describe('a child that misbehaves', () => {
     await expect(createSandbox({ program, modelFile: 'unready' })).rejects.toMatchObject(ours('MODEL_MISSING'));
     await expect(createSandbox({ program, modelFile: 'never-ready', startTimeoutMs: 300 })).rejects.toMatchObject(ours('SANDBOX_START'));
     await expect(createSandbox({ program: join(tmpdir(), 'no-such-program.ts') })).rejects.toMatchObject(ours('SANDBOX_START'));
+  });
+  it('has another model after a crash: refused', async () => {
+    const s = await child({ modelFile: 'fickle' });
+    expect((await say(s, 'n')).count).toBe(1);
+    await expect(say(s, 'crash')).rejects.toMatchObject(ours('SANDBOX_MODEL'));
   });
   it('is not started again after close', async () => {
     const s = await child();

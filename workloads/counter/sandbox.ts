@@ -21,7 +21,7 @@ export type WorkModel = WorkResult['model'];
 
 /** Ours, not the picture's: the job is tried again. */
 export class SandboxError extends Error {
-  /** WORK_FAILED, SANDBOX_START, SANDBOX_CLOSED, SANDBOX_PROTOCOL, or the workload's own (MODEL_MISSING, MODEL_ALTERED, ...). */
+  /** WORK_FAILED, SANDBOX_START, SANDBOX_CLOSED, SANDBOX_PROTOCOL, SANDBOX_MODEL (a fresh child has another model), or the workload's own (MODEL_MISSING, MODEL_ALTERED, ...). */
   readonly code: string;
   constructor(code: string) {
     super(code);
@@ -83,7 +83,10 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   }
 
   async function ask(bytes: Uint8Array): Promise<Answer> {
-    if (current?.alive !== true) await start();
+    if (current?.alive !== true && !isSame(await start())) {
+      await current?.kill();
+      throw new SandboxError('SANDBOX_MODEL');
+    }
     return (current as SandboxProcess).ask(bytes, caps);
   }
 
@@ -93,7 +96,7 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
       const answer = await ask(bytes);
       if ('message' in answer) {
         const { message } = answer;
-        if (message.kind === 'result') return message.result;
+        if (message.kind === 'result' && isSame(message.result.model)) return message.result;
         if (message.kind === 'rejected') throw new WorkRejected(message.code);
         await current?.kill(); // after an error of ours the next picture gets a fresh process
         throw new SandboxError(message.kind === 'failed' ? message.code : 'SANDBOX_PROTOCOL');
@@ -105,6 +108,7 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   }
 
   const model = await start();
+  const isSame = (other: WorkModel) => other.name === model.name && other.digest === model.digest && other.threshold === model.threshold;
   return {
     model,
     modelDigest: model.digest,
