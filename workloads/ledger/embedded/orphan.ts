@@ -2,21 +2,28 @@
  * What an earlier start left behind. A server whose parent was killed is stopped by its watchdog; should one be left all the same, the
  * next start on that folder stops it. A folder whose owner lives is refused.
  */
+import { readFileSync } from 'node:fs';
 import { readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LedgerError } from '../errors.ts';
 
-const BACKEND_PATIENCE_MS = 5_000;
+const BACKEND_PATIENCE_MS = 2_000;
 
-export const alive = (pid: number): boolean => {
+/** A dead process that nobody has collected (a container's first process may not) still has an id. */
+export function alive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
   }
-};
+  try {
+    const line = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !/^[ZX]/.test(line.slice(line.lastIndexOf(')') + 2));
+  } catch (error) {
+    return process.platform !== 'linux' || (error as NodeJS.ErrnoException).code !== 'ENOENT';
+  }
+}
 
 /** A process is its id and its start time: ids are used again. Empty where /proc is not. */
 async function startTime(pid: number): Promise<string> {
