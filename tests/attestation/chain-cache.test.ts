@@ -1,0 +1,86 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Bytes, bytes, hex } from '../../attestation/bytes.ts';
+import { ChainCache } from '../../attestation/chain-cache.ts';
+import { parseCertificate } from '../../attestation/formats/x509.ts';
+import { awsNitro } from '../../attestation/platforms/aws-nitro/verify.ts';
+import type { TrustContext } from '../../attestation/adapter.ts';
+import { evidence, EXPECT, NOW, refused, type World, world } from './support.ts';
+
+let good: World;
+beforeAll(async () => { good = await world(); });
+
+const verify = async (w: World, trust: Partial<TrustContext>, change = {}) => awsNitro.verify(await evidence(w, change), EXPECT, { ...w.trust, ...trust });
+
+/** A cache that has seen the good chain. */
+async function warm(): Promise<ChainCache> {
+  const chainCache = new ChainCache();
+  await verify(good, { chainCache });
+  expect(chainCache.size).toBe(3);
+  return chainCache;
+}
+
+function lastByteFlipped(der: Bytes): Bytes {
+  const copy = bytes(der);
+  copy[copy.length - 1] = (copy[copy.length - 1] as number) ^ 1;
+  return copy;
+}
+
+describe('a warm verifier gives the verdicts of a cold one', () => {
+  test('same claims', async () => {
+    const chainCache = await warm();
+    const given = await evidence(good);
+    const [cold, hot] = [await awsNitro.verify(given, EXPECT, good.trust), await awsNitro.verify(given, EXPECT, { ...good.trust, chainCache })];
+    expect(hot).toEqual(cold);
+    expect(chainCache.size).toBe(3);
+  });
+
+  test.each([1, 2, 3])('certificate %i with another signature over the same content', async (i) => {
+    const cabundle = good.chain.cabundle.map((der, at) => (at === i ? lastByteFlipped(der) : der));
+    await refused(verify(good, { chainCache: await warm() }, { cabundle }), 'CHAIN_SIGNATURE');
+  });
+
+  test('the leaf is verified each time', async () => {
+    await refused(verify(good, { chainCache: await warm() }, { certificate: lastByteFlipped(good.chain.certificate) }), 'CHAIN_SIGNATURE');
+  });
+
+  test('expiry, revocation and roots are judged each time', async () => {
+    const chainCache = await warm();
+    const { issuerText: issuer, serial, notAfter } = parseCertificate(good.chain.cabundle[3] as Bytes, 'instance');
+    await refused(verify(good, { chainCache, revoked: [{ issuer, serial }] }), 'REVOKED');
+    await refused(verify(good, { chainCache, roots: [] }), 'CHAIN_ROOT_UNPINNED');
+    await refused(verify(good, { chainCache, now: notAfter + 1 }, { timestamp: (notAfter + 1) * 1000 }), 'CHAIN_EXPIRED');
+    await refused(verify(good, { chainCache, now: NOW - 86_400 * 3 }, { timestamp: (NOW - 86_400 * 3) * 1000 }), 'CHAIN_NOT_YET_VALID');
+  });
+
+  test('a chain of the same names by other keys is not found', async () => {
+    const chainCache = await warm();
+    const stranger = await world();
+    const cabundle = [good.chain.cabundle[0] as Bytes, ...stranger.chain.cabundle.slice(1)];
+    await refused(verify({ ...stranger, trust: good.trust }, { chainCache }, { cabundle }), 'CHAIN_SIGNATURE');
+  });
+
+  test('only what verified is remembered', async () => {
+    const chainCache = new ChainCache();
+    const cabundle = good.chain.cabundle.map((der, at) => (at === 2 ? lastByteFlipped(der) : der));
+    await refused(verify(good, { chainCache }, { cabundle }), 'CHAIN_SIGNATURE');
+    expect(chainCache.size).toBe(2);
+  });
+});
+
+describe('cache', () => {
+  test('is bounded, and drops what was used longest ago', () => {
+    const cache = new ChainCache(2);
+    cache.add('a');
+    cache.add('b');
+    expect(cache.has('a')).toBe(true);
+    cache.add('c');
+    expect([cache.has('a'), cache.has('b'), cache.has('c'), cache.size]).toEqual([true, false, true, 2]);
+  });
+
+  test('names differ by issuer, serial, expiry, issuer\'s key and bytes', async () => {
+    const link = { issuer: 'CN=a', serial: '1', notAfter: 5, issuerSpki: bytes([1, 2]), der: bytes([3]) };
+    const names = await Promise.all([link, { ...link, issuer: 'CN=b' }, { ...link, serial: '2' }, { ...link, notAfter: 6 }, { ...link, issuerSpki: bytes([1, 3]) }, { ...link, der: bytes([4]) }].map((l) => ChainCache.nameOf(l)));
+    expect(new Set(names).size).toBe(names.length);
+    expect(hex(link.der)).toBe('03');
+  });
+});
