@@ -133,8 +133,13 @@ describe('result', () => {
     expect(await codesOf(() => verify({ receipts: [] }))).toEqual(['RECEIPT_BROKER']);
     expect(await codesOf(() => verify({ receipts: [good.result] }))).toEqual(['RECEIPT_BROKER']);
     expect(await receipts({}, await generateSigningKey())).toEqual(['RECEIPT_BROKER']);
-    for (const changed of [{ job_id: OTHER_JOB }, { tenant_id: 'globex' }, { operation: 'refused' }, { message_id: zeros }, { claims_digest: '00'.repeat(32) }, { policy_revision: 6 }]) {
+    for (const changed of [{ job_id: OTHER_JOB }, { tenant_id: 'globex' }, { operation: 'refused' }, { operation: 'key-created' }, { message_id: zeros }]) {
       expect(await receipts(changed)).toEqual(['RECEIPT_BROKER']);
+    }
+    // The counter renewed its session, or the owner's policy changed, between release and result: said, not refused.
+    for (const changed of [{ claims_digest: '00'.repeat(32) }, { policy_revision: 6 }]) {
+      const { checks } = await verify({ receipts: [await f.brokerReceipt(sent, session, changed)] });
+      expect(checks.filter((c) => c.result === 'note').map((c) => c.id)).toEqual(['broker-receipt-earlier']);
     }
     const refused = await f.brokerReceipt(sent, session, { seq: 5, operation: 'refused', code: 'SCOPE' });
     await expect(verify({ receipts: [refused, ...good.receipts] })).resolves.toBeDefined();

@@ -142,8 +142,7 @@ async function checkClaims(p: ResultPayload, appraisal: Appraisal, ear: EarPaylo
 
 async function checkReceipts(receipts: readonly string[], p: ResultPayload, sent: Sent, { manifest }: VerifiedManifest): Promise<ResultCheck> {
   const key = fromB64u(manifest.broker.signing_key);
-  let released = 0;
-  let others = 0;
+  let [released, earlier, others] = [0, 0, 0];
   for (const jws of receipts) {
     const claimed = instanceOf(jws);
     if (claimed !== manifest.broker.instance) { others++; continue; }
@@ -151,17 +150,20 @@ async function checkReceipts(receipts: readonly string[], p: ResultPayload, sent
     if (receipt.tenant_id !== sent.tenant_id || receipt.job_id !== sent.job_id) {
       refuse('RECEIPT_BROKER', 'receipts', 'A receipt of another job.', { have: `${receipt.tenant_id}, ${receipt.job_id}`, need: `${sent.tenant_id}, ${sent.job_id}` });
     }
-    if (releasedTo(receipt, p)) released++;
+    if (receipt.operation !== 'released' || receipt.message_id !== p.message_id) continue;
+    if (sameSession(receipt, p)) released++;
+    else earlier++;
   }
   if (released > 0) return { id: 'broker-receipt', result: 'pass', detail: `the broker recorded the release, ${released} of ${receipts.length} receipts` };
+  // A counter renews its session every few minutes: a job that was under way meanwhile is signed under the new one.
+  if (earlier > 0) return { id: 'broker-receipt-earlier', result: 'note', detail: 'the broker recorded the release of this message\'s key, to an earlier session than the one that signed' };
   if (others === 0) {
-    refuse('RECEIPT_BROKER', 'receipts', 'The broker of the manifest has no receipt for this release; the gateway withholds it, or the key came from elsewhere.', { have: `${receipts.length} receipts`, need: 'one of this message and these claims' });
+    refuse('RECEIPT_BROKER', 'receipts', 'The broker of the manifest has no receipt for this release; the gateway withholds it, or the key came from elsewhere.', { have: `${receipts.length} receipts`, need: 'the release of this message\'s key' });
   }
   return { id: 'broker-receipt-unknown', result: 'note', detail: 'from a broker instance that has ended: its key is not known to this client' };
 }
 
-const releasedTo = (r: BrokerReceipt, p: ResultPayload): boolean =>
-  r.operation === 'released' && r.message_id === p.message_id && r.claims_digest === p.claims_digest && r.policy_revision === p.policy_revision;
+const sameSession = (r: BrokerReceipt, p: ResultPayload): boolean => r.claims_digest === p.claims_digest && r.policy_revision === p.policy_revision;
 
 function instanceOf(jws: string): string {
   try {
