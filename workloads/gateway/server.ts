@@ -94,8 +94,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     sweepOrphans: () => store.sweep(),
     async close() {
       closing.abort();
-      const cut = setTimeout(() => { for (const instance of Object.values(apps)) instance.server.closeAllConnections(); }, limits.closeMs);
+      const servers = Object.values(apps).map(({ server }) => server);
+      // A connection whose request just ended is kept alive for a next one: not now.
+      const idle = setInterval(() => { for (const server of servers) server.closeIdleConnections(); }, 25);
+      const cut = setTimeout(() => { for (const server of servers) server.closeAllConnections(); }, limits.closeMs);
       const ends = await Promise.allSettled(Object.values(apps).map((instance) => instance.close()));
+      clearInterval(idle);
       clearTimeout(cut);
       for (const end of ends) if (end.status === 'rejected') log.warn('listener did not close', errorFields(end.reason));
     },

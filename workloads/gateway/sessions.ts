@@ -45,24 +45,23 @@ export class Sessions {
   /** @throws Refusal SESSION_INVALID, SESSION_EXPIRED, SESSION_ROLE; CccError when policy or broker are not there */
   async verify(token: string): Promise<{ session: SessionPayload; broker: VerifiedBroker }> {
     if (token.length > MAX_SESSION || !compactJws.safeParse(token).success) invalidSession('no compact JWT');
-    // Unverified, and used for nothing but the choice of a key that was verified.
-    const issuer = (() => {
+    // Unverified: it can only be refused for what it says, and it names the key that it has to be verified with.
+    const claimed = (() => {
       try {
-        return sessionPayloadSchema.shape.iss.parse((decodeJwsUnverified(token).payload as { iss?: unknown } | null)?.iss);
+        return sessionPayloadSchema.parse(decodeJwsUnverified(token).payload);
       } catch {
-        return invalidSession('no issuer');
+        return invalidSession('not the payload of a session');
       }
     })();
-    const broker = await this.#trust.instance(issuer) ?? invalidSession('an issuer that is not the broker of this cell');
-    const session = await verifyJws(token, SESSION_TYPE, broker.signingKey, sessionPayloadSchema, 'SESSION_INVALID');
-    if (session.iss !== broker.instance) invalidSession('another issuer');
-    if (session.cell !== this.#cell) invalidSession('a session of another cell');
     const now = seconds(this.#now);
-    if (session.exp <= now) refuse('SESSION_EXPIRED', 'session.exp', NEXT, { have: String(session.exp), need: `more than ${now}` });
+    if (claimed.exp <= now) refuse('SESSION_EXPIRED', 'session.exp', NEXT, { have: String(claimed.exp), need: `more than ${now}` });
     const { policy } = await this.#documents.policy();
-    if (session.policy_revision !== policy.revision) {
-      refuse('SESSION_EXPIRED', 'session.policy_revision', `The owner signed a new policy. ${NEXT}`, { have: String(session.policy_revision), need: String(policy.revision) });
+    if (claimed.policy_revision !== policy.revision) {
+      refuse('SESSION_EXPIRED', 'session.policy_revision', `Another policy of the owner is in force. ${NEXT}`, { have: String(claimed.policy_revision), need: String(policy.revision) });
     }
+    const broker = await this.#trust.instance(claimed.iss) ?? invalidSession('an issuer that is not the broker of this cell');
+    const session = await verifyJws(token, SESSION_TYPE, broker.signingKey, sessionPayloadSchema, 'SESSION_INVALID');
+    if (session.cell !== this.#cell) invalidSession('a session of another cell');
     if (session.role !== 'counter') refuse('SESSION_ROLE', 'session.role', 'Attest as a counter.', { have: session.role, need: 'counter' });
     return { session, broker };
   }

@@ -1,0 +1,29 @@
+/** A gateway without database or broker, for what needs neither: one tenant, one key, nothing in the queue. */
+import { newApiKey } from '../../workloads/gateway/api-keys.ts';
+import { createGateway, type Gateway, type GatewayOptions } from '../../workloads/gateway/server.ts';
+import type { Blobs } from '../../workloads/ledger/blobs.ts';
+import type { Ledger } from '../../workloads/ledger/ledger.ts';
+import type { CellConfig } from '../../workloads/protocol/cell.ts';
+import { createLog } from '../../workloads/protocol/log.ts';
+
+export const bareKey = newApiKey();
+const jobs = { accepted: 0, leased: 0, completed: 0, rejected: 0, failed: 0 };
+const port = { host: '127.0.0.1', port: 1 };
+const cell: CellConfig = {
+  cell: 'local', cloud: 'local', region: 'local-1', epoch: 1, platform: 'aws-nitro', simulated: true, ownerKey: 'A'.repeat(43), gateway: { public: port, internal: port }, broker: port,
+};
+
+/** What is not listed fails: a test that reaches it learns so. */
+const ledger = new Proxy({
+  policy: async () => undefined,
+  apiKey: async (id: string) => (id === bareKey.id ? { id, tenantId: 'acme', hash: bareKey.hash, scopes: ['jobs:write', 'jobs:read', 'keys:read'], createdAt: 0 } : undefined),
+  counts: async () => ({ jobs, due: 0, tenants: 1, auditEntries: 0 }),
+  tenant: async () => ({ id: 'acme', zone: 'eu', createdAt: 0 }),
+  jobs: async () => [],
+  job: async () => undefined,
+}, { get: (target, name) => Reflect.get(target, name) ?? (async () => { throw new Error(`not in the bare ledger: ${String(name)}`); }) }) as unknown as Ledger;
+
+export const bareGateway = (limits: GatewayOptions['limits'] = {}): Promise<Gateway> => createGateway({
+  ledger, blobs: {} as Blobs, broker: { origin: 'http://127.0.0.1:1' }, cell, configDigest: new Uint8Array(32), now: Date.now, log: createLog('test', { write: () => {} }),
+  limits: { rates: { submit: { burst: 1e6, perSecond: 1e6 }, read: { burst: 1e6, perSecond: 1e6 }, manifest: { burst: 1e6, perSecond: 1e6 } }, challenge: { burst: 1e6, perSecond: 1e6 }, ...limits },
+});
