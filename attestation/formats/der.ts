@@ -165,6 +165,8 @@ export function time(node: DerNode | undefined): number {
 export function string(node: DerNode | undefined): string {
   if (node === undefined) return bad('der', 'nothing', 'a string');
   if (node.tag !== TAG.utf8String && node.tag !== TAG.printableString && node.tag !== TAG.ia5String) return bad(node.path, `tag ${node.tag.toString(16)}`, 'a PrintableString, UTF8String or IA5String');
+  // ASCII without the decoder: certificates hold dozens of short names
+  if (node.value.length <= 256 && node.value.every((byte) => byte < 0x80)) return String.fromCharCode(...node.value);
   if (node.tag !== TAG.utf8String && node.value.some((byte) => byte >= 0x80)) bad(node.path, 'a byte outside ASCII');
   try {
     return text(node.value);

@@ -40,7 +40,7 @@ describe('imports', () => {
   test('no verifier uses what only Node has, nor does I/O or reads a clock', () => {
     for (const file of closure('registry.ts', 'appraise.ts', 'ear.ts').files) {
       const source = readFileSync(resolve(ATTESTATION, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
-      expect(source, file).not.toMatch(/\b(?:Buffer|process|performance)\.|\b(?:require|fetch|XMLHttpRequest)\(|Date\.now|new Date\(\)/);
+      expect(source, file).not.toMatch(/\b(?:Buffer|process|performance)\.[a-z]|\b(?:require|fetch|XMLHttpRequest)\(|Date\.now|new Date\(\)/);
     }
   });
 
