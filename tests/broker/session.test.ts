@@ -145,6 +145,15 @@ describe('policy', () => {
     expect((await counter.release(broker.origin, again.session, items())).status).toBe(200);
   });
 
+  it('a gateway that changed the policy a moment ago gets evidence under the new one', async () => {
+    const asked = { challenge_id: b64u(new Uint8Array(16)), nonce: b64u(new Uint8Array(32)), audience: 'gateway' };
+    const digest = async () => (await post<{ binding: { policy_digest: string } }>(broker.origin, '/v1/evidence', asked)).body.binding.policy_digest;
+    const before = await digest();
+    await world.setPolicy({ revision: 2 });
+    expect(await digest()).not.toBe(before);
+    expect((await counter.challenge(broker.origin)).policy_digest).toBe(await digest());
+  });
+
   it('a challenge of the revision before is refused', async () => {
     const challenge = await counter.challenge(broker.origin);
     await world.setPolicy({ revision: 2 });
