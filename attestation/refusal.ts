@@ -70,6 +70,9 @@ export function refuse(code: RefusalCode, path: string, next: string, detail: { 
   throw new Refusal({ code, path, next, ...detail });
 }
 
+/** Names from evidence, as refusals may show them: short, and nothing that a terminal would act on. */
+export const printable = (value: string | number, max = 128): string => String(value).slice(0, max).replace(/[^\x20-\x7e]/g, '?');
+
 /** One line for people. */
 export function explain(reason: Reason): string {
   const have = reason.have === undefined ? '' : `, have ${reason.have}`;

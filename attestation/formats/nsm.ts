@@ -18,7 +18,7 @@
  * the same envelope and PKI with `nitrotpm_pcrs` instead of `pcrs`: it describes another machine and has a refusal of its own.
  */
 import type { Bytes } from '../bytes.ts';
-import { type Reason, Refusal, refuse, type RefusalCode } from '../refusal.ts';
+import { printable, type Reason, Refusal, refuse, type RefusalCode } from '../refusal.ts';
 import { type CborMap, type CborValue, decodeCbor } from './cbor.ts';
 import { MAX_PAYLOAD } from './cose.ts';
 
@@ -53,13 +53,13 @@ export function parseNsmPayload(payload: Bytes, path: string): NsmPayload {
 
   const reasons: Reason[] = [];
   const wrong = (code: RefusalCode, key: string, have: string, need: string): void => void reasons.push({ code, path: `${path}.${key}`, have, need, next: NEXT });
-  for (const key of map.keys()) if (!KNOWN.has(key)) wrong('FMT_FIELD_UNKNOWN', printable(key), 'an unknown field', [...KNOWN].join(', '));
+  for (const key of map.keys()) if (!KNOWN.has(key)) wrong('FMT_FIELD_UNKNOWN', printable(key, 32), 'an unknown field', [...KNOWN].join(', '));
   for (const key of REQUIRED) if (!map.has(key)) wrong('FMT_FIELD_MISSING', key, 'nothing', 'the field');
 
   const moduleId = map.get('module_id');
   if (map.has('module_id') && (typeof moduleId !== 'string' || moduleId.length === 0 || moduleId.length > 128)) wrong('FMT_FIELD', 'module_id', kind(moduleId), 'text of 1 to 128 characters');
   const digest = map.get('digest');
-  if (map.has('digest') && digest !== 'SHA384') wrong('FMT_DIGEST', 'digest', typeof digest === 'string' ? printable(digest) : kind(digest), 'SHA384');
+  if (map.has('digest') && digest !== 'SHA384') wrong('FMT_DIGEST', 'digest', typeof digest === 'string' ? printable(digest, 32) : kind(digest), 'SHA384');
   const timestamp = map.get('timestamp');
   if (map.has('timestamp') && !(typeof timestamp === 'number' && timestamp > 0 && timestamp <= 8.64e15)) wrong('FMT_FIELD', 'timestamp', kind(timestamp), 'milliseconds above 0');
   const pcrs = map.get('pcrs');
@@ -93,7 +93,7 @@ function checkPcrs(pcrs: CborValue | undefined, wrong: (code: RefusalCode, key: 
     return wrong('FMT_PCR', 'pcrs', pcrs instanceof Map ? `${pcrs.size} registers` : kind(pcrs), 'a map of 1 to 32 registers');
   }
   for (const [index, value] of pcrs) {
-    if (typeof index !== 'number' || index < 0 || index > 31) wrong('FMT_PCR', `pcrs.${printable(index)}`, 'this index', '0 to 31');
+    if (typeof index !== 'number' || index < 0 || index > 31) wrong('FMT_PCR', `pcrs.${printable(index, 32)}`, 'this index', '0 to 31');
     else if (!isBlob(value, SHA384_LENGTH, SHA384_LENGTH)) wrong('FMT_PCR', `pcrs.${index}`, kind(value), `${SHA384_LENGTH} bytes`);
   }
 }
@@ -101,9 +101,6 @@ function checkPcrs(pcrs: CborValue | undefined, wrong: (code: RefusalCode, key: 
 const optional = (map: CborMap, key: string): Bytes | undefined => (map.get(key) ?? undefined) as Bytes | undefined;
 
 const isBlob = (value: unknown, min: number, max: number): value is Bytes => value instanceof Uint8Array && value.length >= min && value.length <= max;
-
-/** Names from evidence go into refusals: short, and nothing that a terminal would act on. */
-const printable = (value: string | number): string => String(value).slice(0, 32).replace(/[^\w.-]/g, '?');
 
 function kind(value: CborValue | undefined): string {
   if (value instanceof Uint8Array) return `${value.length} bytes`;

@@ -177,6 +177,12 @@ describe('document', () => {
     await refused(verify(good, { moduleId: `${INSTANCE}-encffffffffffffffff` }), 'CLOUD_ORIGIN');
   });
 
+  test('names from evidence cannot speak to a terminal', async () => {
+    const { message } = await refused(verify(good, { moduleId: '\u001b[31mi-1\nREVOKED\u202e' }), 'CLOUD_ORIGIN');
+    expect(message).toMatch(/^[\x20-\x7e]+$/);
+    expect(message).toContain('?[31mi-1?REVOKED?');
+  });
+
   test('every field of the binding is bound', async () => {
     const document = await evidence(good);
     const others: Partial<typeof BINDING>[] = [

@@ -14,6 +14,7 @@ import { type Bytes, equal, hex, sha256 } from '../../bytes.ts';
 import { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
 import { type Certificate, parseCertificate } from '../../formats/x509.ts';
+import { printable } from '../../refusal.ts';
 
 export const PLATFORM = 'aws-nitro';
 /** Root, regional, zonal, instance: every genuine document has these four. */
@@ -64,7 +65,7 @@ export async function checkChainSignatures({ certificates }: NitroChain, cache: 
   const holds = await Promise.all(certificates.map((certificate, i) => i === 0 || verifyLink(certificates[i - 1] as Certificate, certificate, i < last ? cache : undefined)));
   for (const [i, ok] of holds.entries()) {
     if (i === 0) continue;
-    checks.that('NITRO-CHAIN-SIGNATURE', `${pathOf(i, certificates.length)}.signature`, ok, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${(certificates[i - 1] as Certificate).subjectText}`, next: NEXT }));
+    checks.that('NITRO-CHAIN-SIGNATURE', `${pathOf(i, certificates.length)}.signature`, ok, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${printable((certificates[i - 1] as Certificate).subjectText)}`, next: NEXT }));
   }
 }
 
@@ -75,7 +76,7 @@ function checkOne(certificate: Certificate, path: string, i: number, chain: read
   const last = chain.length - 1;
   const above = chain[i - 1];
   if (above !== undefined) {
-    checks.that('NITRO-CHAIN-LINK', `${path}.issuer`, equal(certificate.issuer, above.subject), () => ({ code: 'CHAIN_ORDER', have: certificate.issuerText, need: above.subjectText, next: 'Send the chain root first, each certificate followed by one that it issued.' }));
+    checks.that('NITRO-CHAIN-LINK', `${path}.issuer`, equal(certificate.issuer, above.subject), () => ({ code: 'CHAIN_ORDER', have: printable(certificate.issuerText), need: printable(above.subjectText), next: 'Send the chain root first, each certificate followed by one that it issued.' }));
   }
   if (i < last) {
     const below = last - 1 - i;
@@ -89,7 +90,7 @@ function checkOne(certificate: Certificate, path: string, i: number, chain: read
   checks.that('NITRO-CHAIN-CRITICAL', `${path}.extensions`, certificate.unknownCritical.length === 0, () => ({ code: 'CHAIN_CRITICAL_EXTENSION', have: certificate.unknownCritical.join(', '), need: 'no critical extension but basicConstraints and keyUsage', next: NEXT }));
   checks.that('NITRO-CHAIN-NOT-BEFORE', `${path}.notBefore`, certificate.notBefore <= at + NOT_BEFORE_SKEW, () => ({ code: 'CHAIN_NOT_YET_VALID', have: iso(at), need: `from ${iso(certificate.notBefore)}`, next: 'Compare the clocks of the verifier and of the instance.' }));
   checks.that('NITRO-CHAIN-NOT-AFTER', `${path}.notAfter`, certificate.notAfter >= at, () => ({ code: 'CHAIN_EXPIRED', have: iso(at), need: `until ${iso(certificate.notAfter)}`, next: 'Attest again: certificates of the security module live hours. Judge a stored document with verifyReplay.' }));
-  checks.that('NITRO-CHAIN-REVOKED', `${path}.serialNumber`, !isRevoked(certificate, trust), () => ({ code: 'REVOKED', have: `${certificate.issuerText} ${certificate.serial}`, need: 'a certificate that the policy does not revoke', next: 'The operator has revoked this certificate: move the workload to another instance.' }));
+  checks.that('NITRO-CHAIN-REVOKED', `${path}.serialNumber`, !isRevoked(certificate, trust), () => ({ code: 'REVOKED', have: `${printable(certificate.issuerText)} ${certificate.serial}`, need: 'a certificate that the policy does not revoke', next: 'The operator has revoked this certificate: move the workload to another instance.' }));
 }
 
 async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined): Promise<boolean> {

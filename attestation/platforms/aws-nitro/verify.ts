@@ -16,7 +16,7 @@ import type { BindingFields, Evidence } from '../../evidence.ts';
 import { type CoseSign1, parseCoseSign1, verifyCoseSign1 } from '../../formats/cose.ts';
 import { type NsmPayload, parseNsmPayload } from '../../formats/nsm.ts';
 import type { Certificate } from '../../formats/x509.ts';
-import { refuse } from '../../refusal.ts';
+import { printable, refuse } from '../../refusal.ts';
 import { checkChain, checkChainSignatures, importKey, type NitroChain, PLATFORM } from './chain.ts';
 
 /** A document may be this much ahead of the verifier's clock, seconds (A0). */
@@ -68,7 +68,7 @@ export const awsNitro: AttestationAdapter = { platform: PLATFORM, verify, verify
 /** The verifier chose this adapter; evidence and expectation must be for it. */
 function checkPlatform(evidence: Evidence, expect: Pick<Expectation, 'platform' | 'binding'>, checks: CheckList): Bytes {
   const named = [evidence.platform, expect.platform, expect.binding.platform];
-  checks.that('NITRO-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: named.join(', '), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
+  checks.that('NITRO-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: printable(named.join(', ')), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
   if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
   // A copy: the caller's buffer cannot change between check and use, and parsers see a plain Uint8Array.
   return bytes(evidence.document);
@@ -102,8 +102,8 @@ const leafOf = (chain: NitroChain): Certificate => chain.certificates.at(-1) as 
 function checkOrigin(payload: NsmPayload, chain: NitroChain | undefined, checks: CheckList): void {
   if (chain === undefined || checks.failed) return;
   const region = regionOf(chain);
-  checks.that('NITRO-REGION', 'document.cabundle', region !== undefined, () => ({ code: 'CLOUD_ORIGIN', have: chain.certificates.slice(1).map((c) => c.commonName).join(', '), need: 'one region in all names', next: NEXT_DOCUMENT }));
-  checks.that('NITRO-MODULE', 'document.module_id', instanceOf(payload.moduleId) !== undefined && leafOf(chain).commonName.startsWith(`${payload.moduleId}.`), () => ({ code: 'CLOUD_ORIGIN', have: payload.moduleId, need: leafOf(chain).commonName, next: NEXT_DOCUMENT }));
+  checks.that('NITRO-REGION', 'document.cabundle', region !== undefined, () => ({ code: 'CLOUD_ORIGIN', have: chain.certificates.slice(1).map((c) => printable(c.commonName, 64)).join(', '), need: 'one region in all names', next: NEXT_DOCUMENT }));
+  checks.that('NITRO-MODULE', 'document.module_id', instanceOf(payload.moduleId) !== undefined && leafOf(chain).commonName.startsWith(`${payload.moduleId}.`), () => ({ code: 'CLOUD_ORIGIN', have: printable(payload.moduleId), need: printable(leafOf(chain).commonName), next: NEXT_DOCUMENT }));
 }
 
 function checkNotAhead(payload: NsmPayload, trust: TrustContext, checks: CheckList): void {
