@@ -303,6 +303,21 @@ describe('the broker\'s evidence', () => {
     await fake.close();
   });
 
+  test('a broker that is just starting is waited for, by all callers together; nobody is told that the cell is ready before', async () => {
+    let started = false;
+    const fake = await listen(async (body) => (body === '' ? { status: 200, body: '{}' } : started ? genuine(body) : { status: 503, body: '{}' }));
+    const gateway = await world.another({ broker: { origin: fake.origin }, limits: { brokerRetryMs: 300 } });
+    const health = await gateway.public.inject('/v1/health');
+    expect([health.statusCode, health.json().checks.broker]).toEqual([503, 'failing']);
+    started = true;
+    const before = fake.calls();
+    const answers = await Promise.all(Array.from({ length: 5 }, () => counter.call('POST', '/internal/v1/lease', LEASE, { gateway })));
+    expect(answers.map((a) => a.statusCode)).toEqual([200, 200, 200, 200, 200]);
+    expect(fake.calls() - before).toBe(1);
+    expect((await gateway.public.inject('/v1/health')).json().checks.broker).toBe('ok');
+    await fake.close();
+  });
+
   test('garbage from outside does not make the broker work: one attempt, then a floor', async () => {
     const fake = await listen(genuine);
     const now = world.clock.now();

@@ -1,4 +1,5 @@
 /** The broker, seen from the gateway: a client of its HTTP interface, and its key, believed only after its evidence was verified here. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { z } from 'zod';
 import { b64u, fromB64u, randomBytes } from '../../attestation/bytes.ts';
 import { Refusal } from '../../attestation/refusal.ts';
@@ -100,7 +101,7 @@ export class BrokerTrust {
   readonly #known = new Map<string, VerifiedBroker>();
   #flight: Promise<void> | undefined;
   #attemptedAt = Number.NEGATIVE_INFINITY;
-  #failure: unknown;
+  #failed = false;
 
   constructor(options: BrokerTrustOptions) {
     this.#options = options;
@@ -124,18 +125,29 @@ export class BrokerTrust {
     return undefined;
   }
 
-  /** One attempt at a time, and none right after another: garbage from outside must not make work for the broker. */
+  /** Whether the broker answers and proves itself, now or a short time ago. @throws CccError BROKER_UNAVAILABLE, BROKER_UNVERIFIED */
+  async requireVerified(): Promise<void> {
+    for (const { instance } of this.known) if (await this.#fresh(instance) !== undefined) return;
+    await this.#verifyOnce();
+  }
+
+  /**
+   * One attempt at a time, and none right after another: garbage from outside must not make work for the broker. After one that failed
+   * callers wait for the next, since a broker that is just starting is worth a moment.
+   */
   async #verifyOnce(): Promise<void> {
     const { now, limits } = this.#options;
     if (this.#flight === undefined) {
-      if (Math.abs(now() - this.#attemptedAt) < limits.brokerRetryMs) {
-        if (this.#failure !== undefined) throw this.#failure;
-        return;
-      }
-      this.#attemptedAt = now();
-      this.#failure = undefined;
-      this.#flight = this.#verify().finally(() => { this.#flight = undefined; });
-      this.#flight.catch((error: unknown) => { this.#failure = error; });
+      const early = limits.brokerRetryMs - Math.abs(now() - this.#attemptedAt);
+      if (early > 0 && !this.#failed) return;
+      const attempt = async (): Promise<void> => {
+        if (early > 0) await delay(early);
+        this.#attemptedAt = now();
+        this.#failed = true;
+        await this.#verify();
+        this.#failed = false;
+      };
+      this.#flight = attempt().finally(() => { this.#flight = undefined; });
     }
     await this.#flight;
   }

@@ -4,7 +4,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
 import { cellName } from '../protocol/wire.ts';
-import type { BrokerClient } from './broker.ts';
+import type { BrokerClient, BrokerTrust } from './broker.ts';
 import type { Limits } from './limits.ts';
 import { within } from './guard.ts';
 import type { OwnerDocuments } from './policy.ts';
@@ -22,7 +22,7 @@ export const healthSchema = z.strictObject({
 export type HealthReport = z.infer<typeof healthSchema>;
 
 export interface HealthOptions {
-  readonly cell: CellConfig; readonly ledger: Ledger; readonly broker: BrokerClient; readonly store: MessageStore; readonly documents: OwnerDocuments; readonly limits: Limits; readonly now: Clock;
+  readonly cell: CellConfig; readonly ledger: Ledger; readonly broker: BrokerClient; readonly trust: BrokerTrust; readonly store: MessageStore; readonly documents: OwnerDocuments; readonly limits: Limits; readonly now: Clock;
 }
 
 export class Health {
@@ -44,7 +44,7 @@ export class Health {
   }
 
   async #look(): Promise<HealthReport> {
-    const { cell, ledger, broker, store, documents, limits, now } = this.#options;
+    const { cell, ledger, broker, trust, store, documents, limits, now } = this.#options;
     const tried = async (work: Promise<unknown>): Promise<'ok' | 'failing'> => {
       try {
         return await within(work, limits.ledgerMs, () => new Error('late')) === false ? 'failing' : 'ok';
@@ -53,7 +53,7 @@ export class Health {
       }
     };
     const [ledgerState, brokerState, storeState, policyState] = await Promise.all([
-      tried(ledger.policy()), tried(broker.healthy()), tried(store.probe()), tried(documents.policy().then(() => documents.directory())),
+      tried(ledger.policy()), tried(broker.healthy().then(async (answers) => answers && (await trust.requireVerified(), true))), tried(store.probe()), tried(documents.policy().then(() => documents.directory())),
     ]);
     const checks = { ledger: ledgerState, broker: brokerState, store: storeState, policy: policyState };
     const ready = Object.values(checks).every((state) => state === 'ok');

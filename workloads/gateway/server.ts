@@ -69,7 +69,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),
-    health: new Health({ cell, ledger, broker, store, documents, limits, now }),
+    health: new Health({ cell, ledger, broker, trust, store, documents, limits, now }),
     keepDocuments: options.keepDocuments ?? (async () => {}),
     closing: closing.signal,
   };
