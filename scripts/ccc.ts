@@ -53,7 +53,8 @@ export function program(): Command {
     .addOption(json()).action(run(async () => (await import('./commands/up.ts')).up));
 
   client(ccc.command('count').description('encrypt pictures here, have them counted, verify the results')
-    .argument('<files...>', 'JPEG, PNG or WebP')
+    .argument('[files...]', 'JPEG, PNG or WebP')
+    .option('--resume', 'fetch the results of jobs that an interrupted ccc count had sent')
     .option('--classification <class>', 'public, internal, confidential or restricted', 'confidential')
     .option('--receipts <folder>', 'folder for the receipts', '.'))
     .action(run(async () => (await import('./commands/count.ts')).count));

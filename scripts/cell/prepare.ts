@@ -131,7 +131,8 @@ export async function prepareCell(folder: string, options: PrepareOptions = {}):
     roles: { broker: appraisal('broker'), counter: appraisal('counter') },
     developmentRoots: [{ platform: root.platform, name: root.name, certSha256: root.certSha256, spkiSha256: root.spkiSha256 }],
     revoked: [],
-    zones: [{ name: 'local', regions: [cell.region], origin: 'proven' }],
+    // A development root proves no region: the zone says that the cell's word is taken for it.
+    zones: [{ name: 'local', regions: [cell.region], origin: 'asserted' }],
     tenants: [{ tenant: '*', zones: ['local'], classifications: [...CLASSIFICATIONS], scopes: ['enclave'], egress: ['count', 'boxes', 'scores', 'image'] }],
     detectors: [{ name: DEFAULT_MODEL.name, digest: DEFAULT_MODEL.digest, threshold: DEFAULT_MODEL.threshold }],
   }, owner.privateKey, now, async (jws) => (await verifyPolicy(jws, owner.publicKey, now)).policy);

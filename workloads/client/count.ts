@@ -136,6 +136,8 @@ async function finish(options: ClientOptions, stored: StoredJob, first: Verified
     onEvent: (event) => {
       const name = EVENT_STEPS[event.event];
       if (name !== undefined) onStep?.({ step: name, status: 'pass', detail: event.detail ?? event.event, raw: event });
+      // Refused for now, not for good: whoever waits is told why.
+      if (event.event === 'requeued') onStep?.({ step: 'leased', status: 'running', detail: `back in the queue: ${event.detail ?? 'no reason given'}`, raw: event });
     },
   });
   const { sent } = stored;
