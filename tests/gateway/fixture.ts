@@ -41,9 +41,12 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
+export const freePort = async (): Promise<number> => (await freePorts(1))[0] as number;
+
 export interface World {
   readonly clock: TestClock;
   readonly folder: string;
+  readonly databaseUrl: string;
   readonly cell: CellConfig;
   readonly configDigest: Bytes;
   readonly ledger: Ledger;
@@ -127,7 +130,7 @@ export async function makeWorld(limits: GatewayOptions['limits'] = {}): Promise<
   await startBroker();
 
   const world: World = {
-    clock, folder, cell, configDigest, ledger, blobs, gateway, identity, policyOf, directory, publicUrl: origin(cell.gateway.public), internalUrl: origin(cell.gateway.internal),
+    clock, folder, databaseUrl: postgres.url, cell, configDigest, ledger, blobs, gateway, identity, policyOf, directory, publicUrl: origin(cell.gateway.public), internalUrl: origin(cell.gateway.internal),
     async another(options) {
       const made = await createGateway({ ...base, ...options, limits: { ...base.limits, ...options.limits } });
       others.push(made);

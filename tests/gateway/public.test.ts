@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { b64u, hex, randomBytes, sha256 } from '../../attestation/bytes.ts';
 import { jobSchema, manifestResponseSchema, manifestSchema, problemSchema, type TenantKey } from '../../workloads/protocol/messages.ts';
 import { PROBLEMS } from '../../workloads/protocol/problem.ts';
-import { bearer, contextOf, makeWorld, messageFor, octets, owner, type World } from './fixture.ts';
+import { bearer, contextOf, LOG_LINES, makeWorld, messageFor, octets, owner, type World } from './fixture.ts';
 import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
 
 let world: World;
@@ -321,4 +321,14 @@ describe('health', () => {
     expect(response.statusCode).toBe(503);
     expect(response.json()).toMatchObject({ status: 'not-ready', checks: { [part]: 'failing' } });
   });
+});
+
+test('logs hold neither keys nor messages (last: over all that was logged before)', async () => {
+  const context = contextOf();
+  const message = await messageFor(acme, context);
+  await submit(message);
+  expect(LOG_LINES.some((line) => line.includes(context.job_id))).toBe(true);
+  const all = LOG_LINES.join('');
+  for (const secret of [key, otherKey].map((k) => k.slice(-43))) expect(all).not.toContain(secret);
+  for (const text of [Buffer.from(message.subarray(0, 48)).toString('base64'), Buffer.from(message.subarray(0, 48)).toString('hex'), context.result_key.slice(0, 40), 'hunter2']) expect(all).not.toContain(text);
 });

@@ -1,8 +1,10 @@
 /** What only real connections show: uploads that are too large or too slow, event streams, the page, the admin socket, a whole life of a job. */
+import { spawn } from 'node:child_process';
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { b64u, randomBytes } from '../../attestation/bytes.ts';
@@ -11,7 +13,7 @@ import { LIMITS } from '../../workloads/gateway/limits.ts';
 import { PAGE_POLICY } from '../../workloads/gateway/page.ts';
 import type { Gateway } from '../../workloads/gateway/server.ts';
 import { jobSchema, type JobEvent, problemSchema, type TenantKey } from '../../workloads/protocol/messages.ts';
-import { bearer, contextOf, type Counter, makeWorld, messageFor, octets, type World } from './fixture.ts';
+import { bearer, contextOf, type Counter, freePort, makeWorld, messageFor, octets, type World } from './fixture.ts';
 
 let world: World;
 let acme: TenantKey;
@@ -163,6 +165,10 @@ describe('a job\'s life', () => {
     expect(resumed.map((e) => e.n)).toEqual([4, 5]);
     const after = await fetch(`${world.publicUrl}/v1/jobs/${context.job_id}/events`, { headers: { ...bearer(key), 'last-event-id': '5' } });
     expect(after.status).toBe(204);
+    const beyond: JobEvent[] = [];
+    for await (const event of api.events(context.job_id, 0)) beyond.push(event);
+    const lost = await fetch(`${world.publicUrl}/v1/jobs/${context.job_id}/events`, { headers: { ...bearer(key), 'last-event-id': '99' } });
+    expect((await lost.text()).match(/^id: \d+$/gm)).toEqual(beyond.map((e) => `id: ${e.n}`));
     const stale = await counter.call('GET', `/internal/v1/messages/acme/${context.job_id}?lease=${lease.lease_token}`);
     expect([stale.statusCode, stale.json().code]).toEqual([409, 'LEASE_STALE']);
   });
@@ -246,6 +252,53 @@ describe('the page', () => {
 
   test('without one, there is none', async () => {
     expect((await world.gateway.public.inject('/')).statusCode).toBe(404);
+  });
+});
+
+describe('the process', () => {
+  const MAIN = fileURLToPath(new URL('../../workloads/gateway/main.ts', import.meta.url));
+  const start = (args: string[], env: Record<string, string> = {}) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env['PATH'] ?? '', ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => { stderr += chunk; });
+    return { child, stderr: () => stderr, ended: new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code))) };
+  };
+
+  test('does not start without database, data folder or a sound cell.json', async () => {
+    const folder = join(world.folder, 'bad');
+    await mkdir(folder);
+    await writeFile(join(folder, 'cell.json'), '{"cell":"local"}');
+    const none = start([]);
+    const noDatabase = start(['--data', folder]);
+    const bad = start(['--data', folder], { DATABASE_URL: world.databaseUrl });
+    expect(await Promise.all([none.ended, noDatabase.ended, bad.ended])).toEqual([2, 2, 1]);
+    expect(bad.stderr()).toContain('did not start');
+  });
+
+  test('listens on its ports and its socket, and ends at once when told, with a poll under way', async () => {
+    const folder = join(world.folder, 'process');
+    await mkdir(folder);
+    const [here, internal] = [await freePort(), await freePort()];
+    const cell = { ...world.cell, gateway: { public: { host: '127.0.0.1', port: here }, internal: { host: '127.0.0.1', port: internal } } };
+    await writeFile(join(folder, 'cell.json'), JSON.stringify(cell));
+    await writeFile(join(folder, 'directory.jws'), world.directory);
+    const { child, stderr, ended } = start(['--data', folder], { DATABASE_URL: world.databaseUrl });
+    await expect.poll(() => stderr(), { timeout: 15_000 }).toContain('"event":"listening"');
+    expect((await stat(join(folder, 'admin.sock'))).mode & 0o777).toBe(0o600);
+    const health = await fetch(`http://127.0.0.1:${here}/v1/health`);
+    // Its configuration is not the one that the broker vouches for: it says so, and nothing else is wrong.
+    expect([health.status, await health.json()]).toMatchObject([503, { checks: { ledger: 'ok', store: 'ok', policy: 'ok', broker: 'failing' } }]);
+    const context = contextOf();
+    const api = createApi({ url: `http://127.0.0.1:${here}`, apiKey: key, attempts: 1 });
+    await api.submit(await messageFor(acme, context));
+    const stream = await fetch(`${api.url}/v1/jobs/${context.job_id}/events`, { headers: bearer(key) });
+    const reading = stream.text();
+    const told = performance.now();
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
+    expect(performance.now() - told).toBeLessThan(3_000);
+    expect(await reading).toContain('event: accepted');
+    for (const line of stderr().trim().split('\n')) expect(() => JSON.parse(line) as unknown).not.toThrow();
   });
 });
 

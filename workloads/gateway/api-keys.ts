@@ -9,6 +9,7 @@ export type Scope = (typeof SCOPES)[number];
 
 const KEY = /^ccc_live_([a-z2-7]{16})_([A-Za-z0-9_-]{43})$/;
 const BEARER = /^Bearer ([\x21-\x7e]{1,128})$/i;
+const HASH = /^[0-9a-f]{64}$/;
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
 
 const hash = (secret: string): string => createHash('sha256').update(secret).digest('hex');
@@ -28,8 +29,9 @@ export async function authenticate(ledger: Pick<Ledger, 'apiKey'>, authorization
   const [, id, secret] = KEY.exec(BEARER.exec(authorization ?? '')?.[1] ?? '') ?? [];
   if (id === undefined || secret === undefined) throw new CccError('UNAUTHENTICATED', NEXT);
   const row = await ledger.apiKey(id);
-  // An unknown id costs the same comparison as a wrong secret.
-  const matches = timingSafeEqual(Buffer.from(hash(secret), 'hex'), Buffer.from((row?.hash ?? NO_SUCH_HASH).padStart(64, '0').slice(0, 64), 'hex'));
+  // An unknown id costs the same comparison as a wrong secret; a stored value that is no hash matches nothing.
+  const stored = row !== undefined && HASH.test(row.hash) ? row.hash : NO_SUCH_HASH;
+  const matches = timingSafeEqual(Buffer.from(hash(secret), 'hex'), Buffer.from(stored, 'hex'));
   if (row === undefined || !matches) throw new CccError('UNAUTHENTICATED', NEXT);
   if (row.revokedAt !== undefined) throw new CccError('KEY_REVOKED', 'Ask the operator for a new key.');
   if (row.expiresAt !== undefined && row.expiresAt <= now) throw new CccError('KEY_EXPIRED', 'Ask the operator for a new key.');

@@ -69,12 +69,18 @@ async function* frames(core: Core, job: { tenantId: string; jobId: string }, aft
 export async function eventStream(core: Core, tenantId: string, jobId: string, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const row = await core.ledger.job(tenantId, jobId);
   if (row === undefined) throw new CccError('NOT_FOUND', 'Check the job id.', { detail: 'Your tenant has no such job' });
-  const resume = request.headers['last-event-id'];
-  const after = typeof resume === 'string' && /^\d{1,9}$/.test(resume) ? Number(resume) : 0;
+  const after = await resumeAfter(core, tenantId, jobId, request.headers['last-event-id']);
   if (row.finishedAt !== undefined && (await core.ledger.events(tenantId, jobId, after)).length === 0) return reply.code(204).send();
   const leave = enter(core, request.apiKey?.id ?? '');
   const gone = new AbortController();
   reply.raw.once('close', () => { gone.abort(); leave(); });
   const stream = Readable.from(frames(core, { tenantId, jobId }, after, AbortSignal.any([gone.signal, core.closing])), { objectMode: false });
   return reply.code(200).header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store').header('x-accel-buffering', 'no').send(stream);
+}
+
+/** The event after which to go on: one that there is. After any other number, all are told again, so that none is ever missed. */
+async function resumeAfter(core: Core, tenantId: string, jobId: string, header: string | string[] | undefined): Promise<number> {
+  if (typeof header !== 'string' || !/^[1-9]\d{0,8}$/.test(header)) return 0;
+  const n = Number(header);
+  return (await core.ledger.events(tenantId, jobId, n - 1)).some((event) => event.n === n) ? n : 0;
 }

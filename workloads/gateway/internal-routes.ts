@@ -19,6 +19,7 @@ import { route, type Route } from './route.ts';
 /** `anonymous`: before a session; the broker judges what is passed on. `public`: what it answers is public. */
 export type InternalAuth = 'counter' | 'broker' | 'anonymous' | 'public';
 
+const MAX_KNOWN = 10_000;
 const empty = { description: 'Done' };
 const COUNTER = ['SESSION_INVALID', 'SESSION_EXPIRED', 'SESSION_ROLE', 'POP_INVALID', 'POP_REPLAYED', 'BROKER_UNAVAILABLE', 'BROKER_UNVERIFIED', 'LEDGER_UNAVAILABLE', 'VALIDATION'] as const;
 
@@ -30,8 +31,12 @@ export function sessionOf(request: { session: SessionPayload | undefined }): Ses
 
 export function counterRoutes(core: Core): Route<InternalAuth>[] {
   /** Jobs name the session that counted them, and clients verify its evidence: so there is no work before it is registered. */
+  const known = new Set<string>();
   const registered = async (session: SessionPayload): Promise<string> => {
+    if (known.has(session.sid)) return session.sid;
     if (await core.ledger.session(session.sid) === undefined) refuse('SESSION_INVALID', 'ccc-session.sid', 'Register the session first: POST /internal/v1/sessions.', { have: 'not registered' });
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.add(session.sid);
     return session.sid;
   };
 
