@@ -36,6 +36,9 @@ export function errorCode(error: unknown): string | undefined {
 /** Serialization failure or deadlock: nothing was written, the transaction may run again at once. */
 export const isRetried = (error: unknown): boolean => RETRIED.has(errorCode(error) ?? '');
 
+/** The caller's own patience is over (`query_timeout` of `pg`). */
+export const isTimeout = (error: unknown): boolean => error instanceof Error && error.message === 'Query read timeout';
+
 export function isUnavailable(error: unknown): boolean {
   const code = errorCode(error);
   if (code !== undefined) return UNAVAILABLE.test(code) || NETWORK.test(code);

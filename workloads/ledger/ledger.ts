@@ -26,6 +26,8 @@ export interface LedgerOptions {
   readonly maxAttempts?: number;
   /** Connections of the pool. Default 8. */
   readonly connections?: number;
+  /** How long one statement may take before it counts as unanswered, milliseconds. Default 10,000. */
+  readonly patienceMs?: number;
 }
 
 /** `same`: it is already there with these very contents. `conflict`: it is there with others; nothing was written. */

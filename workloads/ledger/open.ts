@@ -13,14 +13,15 @@ import * as records from './records.ts';
 
 const MAX_ATTEMPTS = 10;
 const CONNECTIONS = 8;
+const PATIENCE_MS = 10_000;
 const OLDEST_SERVER = 150_000;
 
 /**
  * Connects, migrates, and refuses a server that may lose what it confirmed.
  * @throws LedgerUnavailable when it cannot be reached, LedgerError LEDGER_SERVER when it is too old or not durable.
  */
-export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, connections = CONNECTIONS }: LedgerOptions): Promise<Ledger> {
-  const db = openKysely(openPool(url, connections));
+export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, connections = CONNECTIONS, patienceMs = PATIENCE_MS }: LedgerOptions): Promise<Ledger> {
+  const db = openKysely(openPool(url, connections, patienceMs));
   const context: Context = { db, now, cell, maxAttempts };
   try {
     await attempt(async () => {

@@ -49,6 +49,7 @@ export interface Postgres {
 interface Secrets { readonly superuser: string; readonly ledger: string }
 
 const READY_MS = 60_000;
+const MAX_LOG_BYTES = 10_000_000;
 const ROLE = 'ccc';
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
@@ -113,7 +114,9 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
   /** The server's last words when it ended instead of becoming ready. */
   const tryLaunch = async (port: number): Promise<string | undefined> => {
     const out = await open(logFile, 'a', 0o600);
+    if ((await out.stat()).size > MAX_LOG_BYTES) await out.truncate();
     const from = (await out.stat()).size;
+    if (stopping) return await out.close().then(() => 'it is being stopped');
     const args = ['-D', data, '-p', String(port), ...Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
     const { file, args: all, uid, gid } = identity.command(binaries.postgres, args);
     // A session of its own: Ctrl-C at a terminal reaches its parent, which stops it in due order.
@@ -158,9 +161,13 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
 
   const stop = async (): Promise<void> => {
     stopping = true;
-    const mine = child;
-    if (mine?.pid !== undefined) await end(mine.pid, () => child !== mine);
-    await restarting;
+    const down = async () => {
+      const mine = child;
+      if (mine?.pid !== undefined) await end(mine.pid, () => child !== mine);
+    };
+    await down();
+    await restarting; // a restart that was under way sees `stopping`, or has made one more child
+    await down();
     await disclaim(folder);
   };
 

@@ -139,6 +139,21 @@ export function failureTests(engine: () => Engine): void {
       expect(await ledger.verifyAudit()).toMatchObject({ ok: true });
     });
 
+    it('gives up on a server that hangs, and goes on when it answers again', async () => {
+      const { url, clock } = await fresh();
+      const ledger = keep(await openLedger({ url, now: clock.now, cell: 'cell-a', connections: 1, patienceMs: 200 }));
+      const job = newJob();
+      const [backend] = await query<{ pid: number }>(url, `select pid from pg_stat_activity where application_name = 'ccc-ledger' and datname = current_database() order by backend_start desc limit 1`);
+      process.kill(backend!.pid, 'SIGSTOP');
+      try {
+        await expect(ledger.accept(job)).rejects.toMatchObject({ code: 'LEDGER_UNAVAILABLE' });
+        expect((await ledger.accept(job)).outcome).toBe('accepted'); // on a new connection
+      } finally {
+        process.kill(backend!.pid, 'SIGCONT');
+      }
+      expect((await ledger.accept(job)).outcome).toBe('same');
+    });
+
     it('says that it is unavailable when nothing listens', async () => {
       const url = new URL(engine().postgres.url);
       url.port = '1';

@@ -194,7 +194,7 @@ const cutAll = (): Command => command('cutAll', async (_model, real) => {
  * statement, two for the audit entry, commit; a connection that has to be made adds some.
  */
 const fault = (commits: number): fc.Arbitrary<Fault> => fc.oneof(
-  { weight: 3, arbitrary: fc.constant(undefined) },
+  { weight: 5, arbitrary: fc.constant(undefined) },
   { weight: 2, arbitrary: fc.record({ n: fc.integer({ min: 1, max: 6 }), side: fc.constantFrom('request' as const, 'answer' as const) }) },
   { weight: 1, arbitrary: fc.constant({ n: commits, side: 'answer' as const }) },
 );
@@ -211,9 +211,9 @@ const any: fc.Arbitrary<Command> = fc.oneof(
   fc.tuple(index, fault(1)).map((a) => heartbeat(...a)),
   fc.tuple(index, fc.constantFrom(0, 1_000, 200_000), fault(1)).map((a) => giveBack(...a)),
   fc.tuple(index, outcome, fc.nat({ max: 2 }), fc.constantFrom(1, 1, 3), fc.boolean(), fault(5)).map((a) => complete(...a)),
-  fc.constantFrom(1, LEASE_MS - 1, LEASE_MS, 300_000).map(wait),
+  fc.constantFrom(1, LEASE_MS - 1, LEASE_MS, LEASE_MS, LEASE_MS, 300_000).map(wait),
   fault(3).map(sweep),
   fc.constant(undefined).map(cutAll),
 );
 
-export const histories: fc.Arbitrary<Command[]> = fc.array(any, { minLength: 6, maxLength: 20, size: 'max' });
+export const histories: fc.Arbitrary<Command[]> = fc.array(any, { minLength: 6, maxLength: 18, size: 'max' });
