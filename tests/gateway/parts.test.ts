@@ -113,9 +113,9 @@ describe('uploads', () => {
 describe('the guarded ledger', () => {
   const guarded = (apiKey: () => Promise<unknown>): Ledger => guardLedger({ apiKey, onWork: () => () => {} } as unknown as Ledger, 50);
   test.each([
-    ['answers', async () => 'x', undefined],
+    ['answers', async (): Promise<unknown> => 'x', undefined],
     ['is unavailable', async () => { throw new LedgerUnavailable(new Error('x')); }, 'LEDGER_UNAVAILABLE'],
-    ['hangs', async () => new Promise<never>(() => {}), 'LEDGER_UNAVAILABLE'],
+    ['hangs', async (): Promise<never> => new Promise(() => {}), 'LEDGER_UNAVAILABLE'],
     ['knows no tenant', async () => { throw new LedgerError('TENANT_UNKNOWN', 'x'); }, 'TENANT_UNKNOWN'],
   ] as const)('%s', async (_name, apiKey, code) => {
     const asked = guarded(apiKey).apiKey('x');
