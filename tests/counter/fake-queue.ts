@@ -127,6 +127,7 @@ export class FakeQueue {
     await verifyPop({
       pop: String(headers['ccc-pop']), publicKey: fromB64u(payload.cnf.jwk.x), method, path: `/internal/v1${path}${search}`, body, session, now: Math.floor(this.#world.now() / 1000), seen: this.#seen,
     });
+    if (path !== '/sessions' && !this.registered.has(payload.sid)) throw new CccError('SESSION_INVALID', 'Register it first.');
     return payload.sid;
   }
 }

@@ -29,8 +29,8 @@ export interface CounterOptions {
   readonly sandbox: Pick<Sandbox, 'run' | 'modelDigest'>;
   readonly now: Clock;
   readonly log: Log;
-  /** Jobs held ready beside the one that is counted. */
-  readonly ahead?: number;
+  /** Most jobs held ready beside the one that is counted. */
+  readonly maxAhead?: number;
   readonly waitMs?: number;
   /** First pause after something failed; it doubles up to 30 s. */
   readonly pauseMs?: number;
@@ -41,6 +41,11 @@ export interface Counter {
   stop(): Promise<void>;
 }
 
+/** Work held ready: enough to cover one round of lease, fetch and release, not so much that another counter idles. */
+const AHEAD_MS = 300;
+const MIN_AHEAD = 2;
+/** An answer with leases that is under way when the counter stops is waited for: those jobs would wait for their lease to end. */
+const HANG_UP_MS = 250;
 const MAX_PAUSE_MS = 30_000;
 const COMPLETE_TRIES = 4;
 /** Completions under way; with more, the gateway is the slow part and counting on makes nothing faster. */
@@ -50,9 +55,13 @@ type Decision = { readonly then: 'verdict'; readonly outcome: Outcome } | { read
 
 export function startCounter(options: CounterOptions): Counter {
   const { gateway, sessions, keys, sandbox, now, log, cell: { cell, epoch } } = options;
-  const ahead = options.ahead ?? 2;
+  const maxAhead = options.maxAhead ?? 8;
+  /** Milliseconds that a picture took lately. */
+  let usualMs = AHEAD_MS;
+  const ahead = () => Math.min(maxAhead, Math.max(MIN_AHEAD, Math.ceil(AHEAD_MS / usualMs)));
   const leases = new Leases({ gateway, sessions, log });
   const stopping = new AbortController();
+  const hangUp = new AbortController();
   const ready: ReadyJob[] = [];
   const completing = new Set<Promise<void>>();
   let failures = 0;
@@ -69,13 +78,15 @@ export function startCounter(options: CounterOptions): Counter {
 
   async function feed(): Promise<void> {
     while (!stopping.signal.aborted) {
-      if (ready.length >= ahead) {
+      // Refilled by halves: a batch shares one release and one receipt request.
+      const wanted = ahead() - ready.length;
+      if (wanted < ahead() / 2) {
         await changed();
         continue;
       }
       try {
         const session = await sessions.current();
-        const { jobs, lease_ms } = await sessions.use((s) => gateway.lease(ahead - ready.length, options.waitMs ?? 20_000, s, stopping.signal));
+        const { jobs, lease_ms } = await sessions.use((s) => gateway.lease(wanted, options.waitMs ?? 20_000, s, hangUp.signal));
         if (jobs.length === 0) continue;
         const prepared = await prepare({ gateway, sessions, keys }, jobs.map((lease) => leases.hold(lease, lease_ms)));
         await settle(prepared, session);
@@ -141,7 +152,9 @@ export function startCounter(options: CounterOptions): Counter {
       dataKey.fill(0);
       const counted = await sandbox.run(picture);
       const result = guardEgress(counted, policy, tenant_id);
-      log.info('counted', { job_id, tenant_id, ms: now() - started, model_digest: result.model.digest });
+      const ms = now() - started;
+      usualMs = 0.8 * usualMs + 0.2 * Math.max(1, ms);
+      log.info('counted', { job_id, tenant_id, ms, model_digest: result.model.digest });
       return { then: 'verdict', outcome: { outcome: 'completed', result } };
     } catch (error) {
       // The picture or the message is at fault: the client is told, under signature.
@@ -205,7 +218,9 @@ export function startCounter(options: CounterOptions): Counter {
     async stop() {
       stopping.abort();
       notify();
+      const timer = setTimeout(() => hangUp.abort(), HANG_UP_MS);
       await running;
+      clearTimeout(timer);
       for (const job of ready) job.dataKey.fill(0);
       await Promise.all([...completing, giveBack(ready.splice(0).map(({ held }) => held), 'STOPPING')]);
     },
