@@ -99,7 +99,7 @@ function ensurePackages(dev) {
     const everything = dev || state.developmentPresent;
     const count = state.missing.production + (everything ? state.missing.development : 0);
     say(`Installing ${count} packages (${everything ? 'with' : 'without'} the development ones); this happens once.`);
-    npm(everything ? ['ci', '--no-audit', '--no-fund'] : ['ci', '--omit=dev', '--no-audit', '--no-fund']);
+    npm(['ci', ...(everything ? [] : ['--omit=dev']), '--loglevel=error']);
   });
 }
 

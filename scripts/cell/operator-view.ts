@@ -40,7 +40,6 @@ export async function operatorView(folder: string, databaseUrl: string): Promise
 
 /** Names of the places in which a 32-byte window of one of the pictures was found; empty is the only good answer. */
 export function plaintextIn(places: readonly Place[], pictures: readonly Uint8Array[]): { windows: number; found: string[] } {
-  const searches = pictures.map(leakSearch);
-  const found = places.filter((p) => p.content.some((c) => searches.some((s) => s.search(c) !== undefined))).map((p) => p.place);
-  return { windows: searches.reduce((n, s) => n + s.windows, 0), found };
+  const { windows, search } = leakSearch(...pictures);
+  return { windows, found: places.filter((p) => p.content.some((c) => search(c) !== undefined)).map((p) => p.place) };
 }
