@@ -62,6 +62,8 @@ export async function buildPage({ onProgress = () => undefined }: BuildOptions =
 }
 
 async function replace(fresh: string, digest: string): Promise<void> {
+  // Another builder was quicker with the same sources: what stands there is already served.
+  if (await stampOf(DIST) === digest) return;
   const old = join(WEB, `dist.${process.pid}.old`);
   await rename(DIST, old).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'ENOENT') throw error; });
   try {

@@ -28,6 +28,8 @@ export interface Step {
   readonly id: StepId;
   readonly state: StepState;
   readonly ms?: number;
+  /** What is said beside the title while the step is closed. */
+  readonly short?: string;
   readonly facts: readonly Fact[];
   readonly raw: readonly Raw[];
 }

@@ -3,6 +3,7 @@ import type { Appraisal, NormalizedClaims } from '../../../attestation/claims.ts
 import type { JobEvent, ResultPayload } from '../../protocol/messages.ts';
 import type { StepName, StepReport } from '../steps.ts';
 import type { Action, Fact, Raw, StepId } from './model.ts';
+import { brief, size } from './format.ts';
 import { toRaw } from './raw.ts';
 
 const STEP_OF: Readonly<Record<StepName, StepId>> = {
@@ -41,12 +42,27 @@ function factsOf({ step: name, detail, raw }: StepReport): Fact[] {
   return [own, ...claimsFacts(raw.claims as NormalizedClaims), { label: 'Claims digest', value: payload.claims_digest, code: true }, { label: 'Model digest', value: payload.model_digest, code: true }];
 }
 
-const anchorOf = (raw: unknown): string | undefined => {
-  const claims = has(raw, 'appraisal') ? (raw.appraisal as Appraisal).claims : has(raw, 'claims') ? (raw.claims as NormalizedClaims) : undefined;
-  return claims?.anchor;
-};
+/** A few words for the closed step. */
+function shortOf({ step: name, detail, raw }: StepReport): string | undefined {
+  const claims = claimsOf(raw);
+  if (claims !== undefined) {
+    const pcr0 = claims.measurements.find((m) => m.register === 'PCR0')?.value;
+    return `${claims.platform}${claims.anchor === 'development' ? ', simulated' : ''}${pcr0 === undefined ? '' : `, PCR0 ${brief(pcr0, 10)}`}`;
+  }
+  switch (name) {
+    case 'policy': return has(raw, 'revision') ? `policy ${raw.revision}` : undefined;
+    case 'directory': return has(raw, 'revision') ? `directory ${raw.revision}` : undefined;
+    case 'manifest': return has(raw, 'keys') && Array.isArray(raw.keys) && has(raw, 'tenant_id') ? `${raw.keys.length} keys of ${raw.tenant_id}` : undefined;
+    case 'picture': return detail;
+    case 'encrypted': return has(raw, 'message') && raw.message instanceof Uint8Array ? `${size(raw.message.length)} of ciphertext` : undefined;
+    case 'accepted': return `job ${brief(detail, 8)}`;
+    default: return undefined;
+  }
+}
 
-interface Progress { began: number; /** Milliseconds, once it ended. */ ms?: number; facts: Fact[]; raw: Raw[] }
+const claimsOf = (raw: unknown): NormalizedClaims | undefined =>
+  (has(raw, 'appraisal') ? (raw.appraisal as Appraisal).claims : has(raw, 'claims') ? (raw.claims as NormalizedClaims) : undefined);
+interface Progress { began: number; /** Milliseconds, once it ended. */ ms?: number; shorts: string[]; facts: Fact[]; raw: Raw[] }
 
 /** The gateway says when; nothing of it is believed, so it stands beside the verified facts as what it is. */
 function eventFact({ step, detail, raw }: StepReport): Fact | undefined {
@@ -61,21 +77,23 @@ export interface Changes { report(report: StepReport): Action[]; requeued(event:
 export function stepChanges(id: string, clock: () => number): Changes {
   const all = new Map<StepId, Progress>();
   const progressOf = (step: StepId): Progress => {
-    const known = all.get(step) ?? { began: clock(), facts: [], raw: [] };
+    const known = all.get(step) ?? { began: clock(), shorts: [], facts: [], raw: [] };
     all.set(step, known);
     return known;
   };
-  const change = (step: StepId, { ms, facts, raw }: Progress): Action => ({
-    type: 'step', id, step: { id: step, state: ms === undefined ? 'running' : 'done', facts: [...facts], raw: [...raw], ms },
+  const change = (step: StepId, { ms, shorts, facts, raw }: Progress): Action => ({
+    type: 'step', id, step: { id: step, state: ms === undefined ? 'running' : 'done', short: shorts.join(', '), facts: [...facts], raw: [...raw], ms },
   });
   const report = (one: StepReport): Action[] => {
     const step = STEP_OF[one.step];
     const progress = progressOf(step);
     const actions: Action[] = [];
-    if (anchorOf(one.raw) === 'development') actions.push({ type: 'simulated' });
+    if (claimsOf(one.raw)?.anchor === 'development') actions.push({ type: 'simulated' });
     if (one.status === 'pass') {
       const event = eventFact(one);
       progress.facts.push(...(event ? [event] : factsOf(one)));
+      const short = shortOf(one);
+      if (short !== undefined) progress.shorts.push(short);
       progress.raw.push(...toRaw(one.step, one.raw));
       if (ENDS.has(one.step)) progress.ms = clock() - progress.began;
     }
@@ -83,7 +101,7 @@ export function stepChanges(id: string, clock: () => number): Changes {
     if (one.step === 'verified' && one.status === 'pass') {
       for (const unseen of ['leased', 'released', 'counted'] as const) {
         if (progressOf(unseen).ms !== undefined) continue;
-        actions.push({ type: 'step', id, step: { id: unseen, state: 'done', facts: [{ label: 'Note', value: 'not watched; follows from the verified result' }], raw: [] } });
+        actions.push({ type: 'step', id, step: { id: unseen, state: 'done', short: 'not watched', facts: [{ label: 'Note', value: 'not watched; follows from the verified result' }], raw: [] } });
       }
     }
     actions.push(change(step, progress));
@@ -97,7 +115,7 @@ export function stepChanges(id: string, clock: () => number): Changes {
       all.delete(step);
       return { type: 'step', id, step: { id: step, state: 'waiting', facts: [], raw: [], ms: undefined } };
     });
-    const lease: Progress = { began: clock(), facts: [{ label: 'Waits', value: `put back into the queue: ${detail ?? 'no reason given'}` }], raw: [] };
+    const lease: Progress = { began: clock(), shorts: [`waits: ${detail ?? 'put back'}`], facts: [{ label: 'Waits', value: `put back into the queue: ${detail ?? 'no reason given'}` }], raw: [] };
     all.set('leased', lease);
     return [...dropped, change('leased', lease)];
   };

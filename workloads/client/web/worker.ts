@@ -1,4 +1,5 @@
 /** Encrypts and verifies, off the page's thread. */
+import './no-eval.ts';
 import './buffer-shim.ts';
 import { fromB64u } from '../../../attestation/bytes.ts';
 import type { JobEvent } from '../../protocol/messages.ts';

@@ -1,6 +1,6 @@
 /** The steps of one picture as they happen, each open to its facts and raw evidence. */
 import { useId, useState } from 'preact/hooks';
-import { brief, duration } from '../format.ts';
+import { duration } from '../format.ts';
 import { type Fact, type Refused, type Step, STEPS } from '../model.ts';
 import { Chevron, StateIcon } from './icons.tsx';
 import { RawView } from './raw-view.tsx';
@@ -14,7 +14,6 @@ function StepItem({ step, refused }: { step: Step; refused?: Refused }) {
   const [open, setOpen] = useState(false);
   const panel = useId();
   const about = STEPS.find((s) => s.id === step.id);
-  const short = step.facts.slice(0, 2).map((f) => (f.code ? brief(f.value) : f.value)).join(' · ');
   const more = step.facts.length > 0 || step.raw.length > 0;
   return (
     <li class={`step step-${step.state}`} data-step={step.id} data-state={step.state}>
@@ -22,7 +21,7 @@ function StepItem({ step, refused }: { step: Step; refused?: Refused }) {
         <StateIcon state={step.state} />
         <span class="step-text">
           <span class="step-title">{about?.title}</span>
-          {short !== '' && <span class="step-short">{short}</span>}
+          {step.short && <span class="step-short">{step.short}</span>}
         </span>
         <span class="step-time">{step.ms === undefined ? '' : duration(step.ms)}</span>
         <Chevron open={open} />
