@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { isUnavailable } from '../../workloads/ledger/errors.ts';
 import { type Ledger, type LedgerOptions, type NewJob, openLedger } from '../../workloads/ledger/ledger.ts';
 import { type Postgres, startPostgres } from '../../workloads/ledger/postgres.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
@@ -36,20 +37,36 @@ export async function startEngine(binaries?: { postgres: string; initdb: string 
       return url.href;
     },
     stop: async () => {
+      for (const pool of pools.values()) await pool.end();
+      pools.clear();
       await postgres.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };
 }
 
+const pools = new Map<string, pg.Pool>();
+
+function poolOf(url: string): pg.Pool {
+  let pool = pools.get(url);
+  if (pool === undefined) {
+    pool = new pg.Pool({ connectionString: url, max: 3, allowExitOnIdle: true, application_name: 'ccc-test' });
+    pool.on('error', () => {});
+    pool.on('connect', (client) => client.on('error', () => {}));
+    pools.set(url, pool);
+  }
+  return pool;
+}
+
+/** A statement past the ledger, over a connection that is kept. */
 export async function query<R extends pg.QueryResultRow = pg.QueryResultRow>(url: string, text: string, values: unknown[] = []): Promise<R[]> {
-  const client = new pg.Client({ connectionString: url });
-  client.on('error', () => {});
-  await client.connect();
-  try {
-    return (await client.query<R>(text, values)).rows;
-  } finally {
-    await client.end().catch(() => {});
+  for (let tries = 1; ; tries++) {
+    try {
+      return (await poolOf(url).query<R>(text, values)).rows;
+    } catch (error) {
+      // The test before may have killed this connection too.
+      if (!isUnavailable(error) || tries >= 3) throw error;
+    }
   }
 }
 
