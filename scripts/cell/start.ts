@@ -11,6 +11,8 @@ import { claimFolder, supervise, type Supervised } from './supervise.ts';
 export interface StartOptions extends PrepareOptions {
   readonly counters: number;
   readonly log: Log;
+  /** Builds the page if need be, so that the gateway serves it. */
+  readonly page?: boolean;
   /** What is being done, for a progress line. */
   readonly onProgress?: (text: string) => void;
 }
@@ -56,6 +58,7 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     const [database] = await Promise.all([
       external ? { url: external, pid: () => undefined, stop: async () => {} } : startPostgres({ folder: at(folder).postgres, log: options.log }),
       ensureDefaultModel(say),
+      ...(options.page ? [import('../page/build.ts').then(({ buildPage }) => buildPage({ onProgress: say }))] : []),
     ]);
     stops.push(() => database.stop());
 

@@ -89,7 +89,7 @@ export async function demo(files: string[], options: { keep?: boolean; json?: bo
   let cell: RunningCell | undefined;
   try {
     const [started, pictures] = await Promise.all([
-      startCell(folder, { counters: 2, log: createLog('demo'), onProgress: live.update }),
+      startCell(folder, { counters: 2, page: options.keep === true, log: createLog('demo'), onProgress: live.update }),
       own.length > 0 ? own : demoPictures(undefined, live.update),
     ]);
     cell = started;

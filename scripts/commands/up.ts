@@ -11,7 +11,7 @@ export async function up(options: { data?: string; counters: number; port?: numb
   const folder = cellFolder(options.data);
   const live = progress('cell');
   const stopSignal = interrupted();
-  const cell = await startCell(folder, { counters: options.counters, ...(options.port === undefined ? {} : { port: options.port }), log: createLog('up'), onProgress: live.update });
+  const cell = await startCell(folder, { counters: options.counters, page: true, ...(options.port === undefined ? {} : { port: options.port }), log: createLog('up'), onProgress: live.update });
   live.done(`ready after ${process.uptime().toFixed(1)} s`);
   const facts = {
     ok: true, cell: cell.cell.cell, url: cell.url, internal: cell.cell.gateway.internal, ownerKey: b64u(cell.ownerKey), policyRevision: cell.policyRevision, folder,

@@ -22,6 +22,7 @@ import pg from 'pg';
 import type { Log } from '../protocol/log.ts';
 import { type Binaries, embeddedBinaries } from './embedded/binaries.ts';
 import { type Identity, serverIdentity } from './embedded/identity.ts';
+import { reachable } from './embedded/reachable.ts';
 import { claim, clearOrphan, disclaim, end } from './embedded/orphan.ts';
 import { watch } from './embedded/watchdog.ts';
 import { LedgerError } from './errors.ts';
@@ -80,7 +81,7 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
   const folder = await realpath(given);
   const data = join(folder, 'data');
   const logFile = join(folder, 'server.log');
-  const binaries = chosen ?? (await embeddedBinaries());
+  const binaries = await reachable(chosen ?? (await embeddedBinaries()));
   const identity = await serverIdentity([data, binaries.postgres, binaries.initdb]);
   await claim(folder);
   let secrets: Secrets;

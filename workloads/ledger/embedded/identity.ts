@@ -34,7 +34,7 @@ export async function serverIdentity(paths: readonly string[]): Promise<Identity
 }
 
 /** Parent folders that `nobody` may not enter. */
-async function closedParents(paths: readonly string[]): Promise<string[]> {
+export async function closedParents(paths: readonly string[]): Promise<string[]> {
   const closed = new Set<string>();
   for (const path of paths) {
     for (let folder = dirname(path); ; folder = dirname(folder)) {
