@@ -51,6 +51,15 @@ export function App() {
     });
   }, [connect]);
 
+  // The key that a result is sealed to lives in this tab's memory only: who leaves now could never open it.
+  const busy = state.pictures.some((p) => p.state === 'working' || p.state === 'queued');
+  useEffect(() => {
+    if (!busy) return;
+    const warn = (event: BeforeUnloadEvent) => event.preventDefault();
+    addEventListener('beforeunload', warn);
+    return () => removeEventListener('beforeunload', warn);
+  }, [busy]);
+
   const add = useCallback(async (files: readonly File[]) => {
     const pictures = files.map((file): Picture => ({ id: crypto.randomUUID(), name: file.name, bytes: file.size, url: URL.createObjectURL(file), state: 'queued', steps: freshSteps() }));
     first.current ??= pictures[0]?.id;

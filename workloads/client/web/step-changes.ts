@@ -47,7 +47,7 @@ function shortOf({ step: name, detail, raw }: StepReport): string | undefined {
   const claims = claimsOf(raw);
   if (claims !== undefined) {
     const pcr0 = claims.measurements.find((m) => m.register === 'PCR0')?.value;
-    return `${claims.platform}${claims.anchor === 'development' ? ', simulated' : ''}${pcr0 === undefined ? '' : `, PCR0 ${brief(pcr0, 10)}`}`;
+    return `${claims.platform}${claims.anchor === 'development' ? ', simulated' : ''}${pcr0 === undefined ? '' : `, PCR0 ${brief(pcr0, 8)}`}`;
   }
   switch (name) {
     case 'policy': return has(raw, 'revision') ? `policy ${raw.revision}` : undefined;

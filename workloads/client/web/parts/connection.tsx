@@ -36,16 +36,17 @@ function Verified({ facts, onChange }: { facts: CellFacts; onChange: () => void 
   const panel = useId();
   return (
     <div class="verified">
-      <p class="verified-line"><StateIcon state="done" /><span>Cell <strong>{facts.cell}</strong> proved itself in {duration(facts.ms)}</span></p>
+      <p class="verified-line"><StateIcon state="done" /><span>Cell <strong>{facts.cell}</strong> proved itself</span></p>
       <Facts facts={[
         { label: 'Platform', value: facts.platform },
         { label: 'Anchor', value: facts.anchor === 'development' ? 'development root' : 'production root' },
         { label: 'Status', value: facts.status },
-        { label: 'PCR0', value: brief(facts.pcr0, 20), code: true },
-        { label: 'Claims digest', value: brief(facts.claimsDigest, 20), code: true },
+        { label: 'PCR0', value: brief(facts.pcr0, 14), code: true },
+        { label: 'Claims digest', value: brief(facts.claimsDigest, 14), code: true },
         { label: 'Policy', value: `revision ${facts.policyRevision}, signed by the owner` },
         { label: 'Tenant', value: facts.tenant },
         { label: 'Zone', value: facts.zone },
+        { label: 'Verified in', value: duration(facts.ms) },
       ]} />
       <div class="row">
         <button type="button" class="disclosure" aria-expanded={open} aria-controls={panel} onClick={() => setOpen(!open)}><Chevron open={open} /> Raw evidence</button>

@@ -30,7 +30,7 @@ export function DropZone({ ready, why, classification, allowed, onClassification
       >
         <input ref={input} id={inputId} class="drop-input" type="file" accept="image/jpeg,image/png,image/webp" multiple disabled={!ready} aria-describedby={hintId} onChange={(event) => take(event.currentTarget.files)} />
         <label for={inputId}><strong>{ready ? 'Drop pictures here, or choose them' : 'No picture is taken yet'}</strong></label>
-        <p id={hintId} class="muted">{ready ? 'JPEG, PNG or WebP up to 20 MB. Each is encrypted in this browser before a byte of it is sent.' : why}</p>
+        <p id={hintId} class="muted">{ready ? 'JPEG, PNG or WebP up to 20 MB. Each is encrypted in this browser before a byte of it is sent. Keep the tab open until it is counted: only this tab can open the result.' : why}</p>
       </div>
       <label class="inline-field">Classification
         <select value={classification} onChange={(event) => onClassification(event.currentTarget.value as Classification)}>

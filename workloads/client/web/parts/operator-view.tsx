@@ -48,6 +48,7 @@ export function OperatorView({ view }: { view: View }) {
           <div><dt>Purpose</dt><dd>{context.purpose}</dd></div>
           <div><dt>Size</dt><dd>{exactly(view.messageBytes)}; your file has {exactly(view.pictureBytes)}</dd></div>
           <div><dt>When</dt><dd>time of upload, of each step and of your return for the result</dd></div>
+          <div><dt>Outcome</dt><dd>counted, rejected or failed, and the code of a rejection</dd></div>
           <div><dt>Public keys</dt><dd>the key that results are sealed to (in the context, in clear)</dd></div>
         </dl>
         <h4>Not visible</h4>

@@ -17,7 +17,11 @@ export function Receipt({ picture, onRecheck }: { picture: Picture; onRecheck: (
       {recheck?.state === 'done' && (
         <details class="checks">
           <summary>{passed} of {recheck.checks.length} checks passed</summary>
-          <ul>{recheck.checks.map((c, i) => <li key={i} class={`check-${c.result}`}><code>{c.id}</code> {c.result}{c.detail ? `: ${c.detail}` : ''}</li>)}</ul>
+          <ul>
+            {recheck.checks.map((c) => (
+              <li key={c.id}><span class={`check-mark check-${c.result}`}>{c.result === 'pass' ? '✓' : 'i'}<span class="unseen"> {c.result} </span></span><span><strong>{c.id.replaceAll('-', ' ')}</strong>{c.detail && <span class="muted"> {c.detail}</span>}</span></li>
+            ))}
+          </ul>
         </details>
       )}
     </div>
