@@ -1,5 +1,6 @@
 /** The port that every platform implements (platforms/<name>/verify.ts); pure: no I/O, no clock of its own. */
 import type { ChainCache } from './chain-cache.ts';
+import type { Collateral } from './collateral/collateral.ts';
 import type { NormalizedClaims } from './claims.ts';
 import type { BindingFields, Evidence, Platform } from './evidence.ts';
 
@@ -23,6 +24,10 @@ export interface TrustContext {
   readonly revoked: readonly { readonly issuer: string; readonly serial: string }[];
   /** The one clock of this verification, epoch seconds. */
   readonly now: number;
+  /** What was fetched or brought along; absent means that there is none. */
+  readonly collateral?: Collateral;
+  /** Revocation lists: `require` refuses where one is missing (default), `ifAvailable` is for verdicts on stored corpora. */
+  readonly revocation?: 'require' | 'ifAvailable';
   /** Verified signatures of earlier chains; saves time, changes no verdict. */
   readonly chainCache?: ChainCache;
 }

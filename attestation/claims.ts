@@ -11,23 +11,53 @@ export interface Measurement {
   readonly quoted: true; readonly matchedReference?: string;
 }
 
+/** Intel's words for a platform's state, used for every vendor; a cloud that reports none is `NotReported`, never `UpToDate`. */
+export type TcbStatus =
+  | 'UpToDate' | 'SWHardeningNeeded' | 'ConfigurationNeeded' | 'ConfigurationAndSWHardeningNeeded' | 'OutOfDate' | 'OutOfDateConfigurationNeeded' | 'Revoked' | 'NotReported';
+
+/** Security versions of one TCB by the name of the component: bootloader, tee, snp, microcode, fmc. */
+export type TcbComponents = Readonly<Record<string, number>>;
+
 export interface NormalizedClaims {
   readonly schema: 'https://confidential-cat-counter.dev/claims/v1';
+  /** The adapter; `hardware.technology` says what is below it. */
   readonly platform: Platform;
   readonly anchor: 'production' | 'development';
   readonly evidence: readonly { readonly kind: string; readonly sha256: string; readonly bytes: number; readonly role: 'root' | 'bound' | 'corroborating' }[];
+  /** What the verifier used besides the evidence. */
+  readonly collateral?: readonly { readonly kind: string; readonly sha256: string; readonly issued?: number; readonly nextUpdate?: number; readonly source: 'live' | 'cache' | 'offline' | 'evidence' }[];
   readonly time: { readonly verifiedAt: number; readonly evidenceAt: number; readonly freshness: 'challenge' | 'timestamp' | 'boot-static' | 'none'; readonly challengeId: string; readonly nonce: string };
   readonly hardware: {
     readonly vendor: 'aws' | 'amd' | 'intel'; readonly technology: 'nitro' | 'sev' | 'sev-snp' | 'tdx'; readonly generation: string | null;
-    readonly signer: { readonly kind: 'nsm' | 'vcek' | 'vlek' | 'pck' | 'ak-cert' | 'service'; readonly leafSerial: string; readonly rootSha256: string };
-    readonly revocation: { readonly status: 'good' | 'unchecked'; readonly checkedAt?: number };
+    readonly reportVersion?: number; readonly chipId?: string; readonly chipIdMasked?: boolean;
+    readonly signer: { readonly kind: 'nsm' | 'vcek' | 'vlek' | 'pck' | 'ak-cert' | 'service'; readonly leafSerial: string; readonly rootSha256: string; readonly cspId?: string };
+    readonly revocation: { readonly status: 'good' | 'unchecked'; readonly checkedAt?: number; readonly crlNumber?: string };
   };
-  readonly tcb: { readonly status: 'NotReported' };
-  readonly guest: { readonly debug: boolean; readonly migratable: boolean; readonly vmpl: number | null; readonly smt: boolean | null; readonly secureBoot: boolean | null };
+  readonly tcb: {
+    readonly status: TcbStatus;
+    /** AMD: the four TCBs of a report, decoded by generation. */
+    readonly components?: { readonly current: TcbComponents; readonly committed: TcbComponents; readonly reported: TcbComponents; readonly launch: TcbComponents };
+    /** Intel: security versions of the platform and of the TDX module. */
+    readonly intel?: { readonly sgx: readonly number[]; readonly tdx: readonly number[]; readonly pcesvn: number; readonly module: string; readonly fmspc: string };
+    readonly date?: number; readonly evaluationNumber?: number; readonly advisories?: readonly string[];
+  };
+  readonly guest: {
+    readonly debug: boolean; readonly migratable: boolean; readonly vmpl: number | null; readonly smt: boolean | null; readonly secureBoot: boolean | null;
+    readonly singleSocket?: boolean; readonly ciphertextHiding?: boolean; readonly aliasCheck?: boolean; readonly abi?: { readonly major: number; readonly minor: number };
+    readonly guestSvn?: number; readonly attributes?: string; readonly xfam?: string; readonly hostData?: string; readonly idKeyDigest?: string; readonly authorKeyDigest?: string;
+    readonly consoleEnabled?: boolean;
+  };
   readonly measurements: readonly Measurement[];
-  readonly workload: { readonly imageDigestSource: 'measured' | 'platform-token' | 'none'; readonly configDigest: string; readonly binding: { readonly scope: Scope } };
+  readonly workload: {
+    readonly imageDigest?: string; readonly imageDigestSource: 'measured' | 'platform-token' | 'none'; readonly configDigest: string;
+    readonly args?: readonly string[]; readonly env?: Readonly<Record<string, string>>; readonly binding: { readonly scope: Scope };
+  };
   readonly key: { readonly alg: 'Ed25519'; readonly publicKeySha256: string; readonly receivingKeySha256: string; readonly boundIn: string; readonly transcriptSha256: string };
-  readonly cloud: { readonly provider: 'aws' | 'azure' | 'gcp'; readonly region?: string; readonly zone?: string; readonly instanceId?: string; readonly moduleId?: string; readonly origin: 'proven' | 'asserted' | 'unknown' };
+  readonly cloud: {
+    readonly provider: 'aws' | 'azure' | 'gcp'; readonly region?: string; readonly zone?: string; readonly accountOrProject?: string; readonly instanceId?: string; readonly moduleId?: string;
+    /** `proven`: by a chain to a root of the cloud (NSM, vTPM AK certificate, VLEK CSP_ID, endorsement). */
+    readonly origin: 'proven' | 'asserted' | 'unknown';
+  };
   readonly checks: readonly Check[];
 }
 
