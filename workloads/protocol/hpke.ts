@@ -2,7 +2,7 @@
  * HPKE (RFC 9180), base mode, one suite: X-Wing (draft-connolly-cfrg-xwing-kem: ML-KEM-768 and X25519), HKDF-SHA256,
  * AES-256-GCM. Single shot: each seal has an encapsulation of its own, so no nonce is ever reused.
  */
-import { Aes256Gcm, CipherSuite, HkdfSha256 } from '@hpke/core';
+import { Aes256Gcm, CipherSuite, HkdfSha256, type KemInterface } from '@hpke/core';
 import { XWing } from '@hpke/hybridkem-x-wing';
 import { type Bytes, b64u, bytes, fromB64u } from '../../attestation/bytes.ts';
 import { RECEIVING_KEY_LENGTH } from '../../attestation/binding.ts';
@@ -13,7 +13,13 @@ export const ENC_LENGTH = 1120;
 export const PRIVATE_KEY_LENGTH = 32;
 const TAG_LENGTH = 16;
 
-const suite = new CipherSuite({ kem: new XWing(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+const suiteOf = (kem: KemInterface): CipherSuite => new CipherSuite({ kem, kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+let suite = suiteOf(new XWing());
+
+/** Another implementation of the same KEM, for the whole process (xwing-native.ts). */
+export function useKem(kem: XWing): void {
+  suite = suiteOf(kem);
+}
 
 export interface ReceivingKey {
   /** Raw X-Wing encapsulation key, 1,216 bytes. */
