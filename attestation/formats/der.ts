@@ -30,6 +30,12 @@ export function readDer(data: Bytes, path: string): DerNode {
   return node;
 }
 
+/** The first value of `data`, and what is behind it (areas padded to a fixed size). @throws Refusal FMT_DER */
+export function readDerPrefix(data: Bytes, path: string): { node: DerNode; rest: Bytes } {
+  const node = readAt(data, 0, path);
+  return { node, rest: data.subarray(node.raw.length) };
+}
+
 /** The values inside a SEQUENCE, SET or explicit tag. @throws Refusal FMT_DER */
 export function children(node: DerNode, tag: number = TAG.sequence): DerNode[] {
   expectTag(node, tag);
@@ -124,13 +130,16 @@ export function octetAlignedBits(node: DerNode | undefined): Bytes {
   return value.subarray(1);
 }
 
-/** Names of the set bits of a BIT STRING with named bits: minimal, so no trailing zero bit (X.690, section 11.2.2). */
-export function namedBits<T extends string>(node: DerNode | undefined, names: readonly T[]): ReadonlySet<T> {
+/**
+ * Names of the set bits of a BIT STRING with named bits. Without trailing zero bits, as DER demands (X.690, section 11.2.2), unless
+ * `padded` is allowed: AMD writes the keyUsage of its SEV CAs as one whole byte.
+ */
+export function namedBits<T extends string>(node: DerNode | undefined, names: readonly T[], padded: 'padded' | 'minimal' = 'minimal'): ReadonlySet<T> {
   const { value, path } = expectTag(node, TAG.bitString);
   const [unused, ...data] = value;
   if (unused === undefined || unused > 7 || data.length === 0 || data.length * 8 > names.length + 7) return bad(path, 'a malformed BIT STRING of named bits');
   const last = data.at(-1) as number;
-  if ((last & ((1 << unused) - 1)) !== 0 || (last & (1 << unused)) === 0) bad(path, 'a BIT STRING not in its shortest form');
+  if ((last & ((1 << unused) - 1)) !== 0 || (padded === 'minimal' && (last & (1 << unused)) === 0)) bad(path, 'a BIT STRING not in its shortest form');
   const set = new Set<T>();
   for (let bit = 0; bit < data.length * 8 - unused; bit++) {
     if (((data[bit >> 3] as number) & (0x80 >> (bit & 7))) === 0) continue;

@@ -1,18 +1,24 @@
 /**
- * X.509 v3 certificates (RFC 5280) in the one profile of the Nitro PKI: keys on P-384, signatures ECDSA with SHA-384.
+ * X.509 v3 certificates (RFC 5280) with the keys and signatures of signature.ts.
  *
  *   Certificate    ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue BIT STRING }
  *   TBSCertificate ::= SEQUENCE { [0] version v3, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo, [3] extensions }
  *
- * Parses; judges nothing. What a chain demands is in platforms/aws-nitro/chain.ts. Of the extensions, basicConstraints and keyUsage
- * are read; the others are listed when critical, so that the chain can refuse what nobody here understands.
+ * Parses; judges nothing: what a chain demands is in attestation/path.ts and in the platforms. Every extension is kept as bytes; the ones
+ * that chains are judged by are read.
  */
-import { type Bytes, concat, hex } from '../bytes.ts';
+import { type Bytes, equal } from '../bytes.ts';
 import { refuse } from '../refusal.ts';
-import { boolean, children, type DerNode, expectTag, namedBits, octetAlignedBits, oid, readDer, small, string, TAG, time, unsigned } from './der.ts';
+import { children, type DerNode, readDer, small, time, unsigned } from './der.ts';
+import {
+  type AuthorityKeyId, type Extension, type KeyUsage, readAuthorityKeyId, readBasicConstraints, readCrlUrls, readExtendedKeyUsage, readExtensions, readKeyUsage, readSubjectKeyId, serialText,
+} from './extensions.ts';
+import { readName } from './name.ts';
+import { OID } from './oid.ts';
+import { type PublicKey, readPublicKey, readSignature, readSignatureAlgorithm, SIGNATURE_ALGORITHMS, type SignatureAlgorithm } from './signature.ts';
 
-export const KEY_USAGES = ['digitalSignature', 'nonRepudiation', 'keyEncipherment', 'dataEncipherment', 'keyAgreement', 'keyCertSign', 'cRLSign', 'encipherOnly', 'decipherOnly'] as const;
-export type KeyUsage = (typeof KEY_USAGES)[number];
+export { type Extension, KEY_USAGES, type KeyUsage } from './extensions.ts';
+export { type KeyKind, type PublicKey, SIGNATURE_ALGORITHMS, type SignatureAlgorithm, verifySignature } from './signature.ts';
 
 export interface Certificate {
   readonly der: Bytes;
@@ -32,128 +38,87 @@ export interface Certificate {
   readonly notAfter: number;
   /** SubjectPublicKeyInfo, DER. */
   readonly spki: Bytes;
+  readonly key: PublicKey;
   readonly ca: boolean;
   /** `null`: no limit. */
   readonly pathLen: number | null;
-  /** `null`: the extension is absent. */
+  /** `null`: the extension is absent (so for the next three). */
   readonly keyUsage: ReadonlySet<KeyUsage> | null;
+  /** Dotted decimal. */
+  readonly extendedKeyUsage: ReadonlySet<string> | null;
+  /** Hex. */
+  readonly subjectKeyId: string | null;
+  readonly authorityKeyId: AuthorityKeyId | null;
+  /** URIs of the distribution points. */
+  readonly crlUrls: readonly string[];
+  /** All extensions by dotted decimal, in their order. */
+  readonly extensions: ReadonlyMap<string, Extension>;
+  /** Critical ones other than basicConstraints and keyUsage: whoever judges must know them, or refuse. */
   readonly unknownCritical: readonly string[];
-  /** r ‖ s, 96 bytes. */
+  readonly algorithm: SignatureAlgorithm;
+  /** As WebCrypto takes it: r ‖ s for ECDSA (64 or 96 bytes), RSA as it is. */
   readonly signature: Bytes;
 }
 
-const ECDSA_SHA384 = '1.2.840.10045.4.3.3';
-const EC_PUBLIC_KEY = '1.2.840.10045.2.1';
-const P384 = '1.3.132.0.34';
-const BASIC_CONSTRAINTS = '2.5.29.19';
-const KEY_USAGE = '2.5.29.15';
-const ATTRIBUTES: Readonly<Record<string, string>> = { '2.5.4.3': 'CN', '2.5.4.6': 'C', '2.5.4.7': 'L', '2.5.4.8': 'ST', '2.5.4.10': 'O', '2.5.4.11': 'OU' };
-const COORDINATE = 48;
 const EXPLICIT_0 = 0xa0;
 const EXPLICIT_3 = 0xa3;
+/** Well above what any of these PKIs issues; certificates of Azure Attestation embed a whole quote (30 KB). */
+const MAX_SIZE = 65_536;
 const NEXT = 'Send the certificate exactly as its issuer made it.';
 
-/** @throws Refusal FMT_DER, CHAIN_ALGORITHM */
-export function parseCertificate(der: Bytes, path: string): Certificate {
+export interface CertificateProfile { readonly signatures: readonly SignatureAlgorithm[]; readonly keys: readonly PublicKey['kind'][] }
+const ANY: CertificateProfile = { signatures: SIGNATURE_ALGORITHMS, keys: ['P-256', 'P-384', 'RSA'] };
+
+/** @param profile refuses other algorithms while parsing; path.ts has its own lists. @throws Refusal FMT_SIZE, FMT_DER, CHAIN_ALGORITHM */
+export function parseCertificate(der: Bytes, path: string, profile: CertificateProfile = ANY): Certificate {
+  if (der.length > MAX_SIZE) refuse('FMT_SIZE', path, NEXT, { have: `${der.length} bytes`, need: `at most ${MAX_SIZE}` });
   const outer = children(readDer(der, path));
   if (outer.length !== 3) refuse('FMT_DER', path, NEXT, { have: `${outer.length} fields`, need: '3' });
-  const [tbs, algorithm, signatureValue] = outer as [DerNode, DerNode, DerNode];
+  const [tbs, outerAlgorithm, signatureValue] = outer as [DerNode, DerNode, DerNode];
 
   const fields = children(tbs);
   if (fields.length !== 8) refuse('FMT_DER', `${path}.tbs`, NEXT, { have: `${fields.length} fields`, need: '8: a v3 certificate with extensions, without unique ids' });
   const [version, serial, innerAlgorithm, issuer, validity, subject, spki, extensions] = fields as [DerNode, DerNode, DerNode, DerNode, DerNode, DerNode, DerNode, DerNode];
-  const [v] = children(version, EXPLICIT_0);
-  if (small(v) !== 2) refuse('FMT_DER', `${path}.version`, NEXT, { have: `v${small(v) + 1}`, need: 'v3' });
-  checkSignatureAlgorithm(algorithm, `${path}.signatureAlgorithm`);
-  checkSignatureAlgorithm(innerAlgorithm, `${path}.tbs.signature`);
+  const [v, ...restOfVersion] = children(version, EXPLICIT_0);
+  if (small(v) !== 2 || restOfVersion.length !== 0) refuse('FMT_DER', `${path}.version`, NEXT, { have: `v${small(v) + 1}`, need: 'v3' });
+  const algorithm = readSignatureAlgorithm(innerAlgorithm, `${path}.signatureAlgorithm`);
+  if (!equal(innerAlgorithm.raw, outerAlgorithm.raw)) refuse('CHAIN_ALGORITHM', `${path}.signatureAlgorithm`, NEXT, { have: 'two different algorithms', need: 'the one that is signed' });
+  if (!profile.signatures.includes(algorithm)) refuse('CHAIN_ALGORITHM', `${path}.signatureAlgorithm`, NEXT, { have: algorithm, need: profile.signatures.join(', ') });
+  const key = readPublicKey(spki, `${path}.subjectPublicKeyInfo`);
+  if (!profile.keys.includes(key.kind)) refuse('CHAIN_ALGORITHM', `${path}.subjectPublicKeyInfo`, NEXT, { have: key.kind, need: profile.keys.join(', ') });
   const serialBytes = unsigned(serial);
   if (serialBytes.length > 20) refuse('FMT_DER', `${path}.serialNumber`, NEXT, { have: `${serialBytes.length} bytes`, need: 'at most 20' });
   const times = children(validity);
   if (times.length !== 2) refuse('FMT_DER', `${path}.validity`, NEXT, { have: `${times.length} times`, need: '2' });
-  checkKey(spki, `${path}.subjectPublicKeyInfo`);
   const issuerName = readName(issuer);
   const subjectName = readName(subject);
+  const list = children(extensions, EXPLICIT_3);
+  if (list.length !== 1) refuse('FMT_DER', `${path}.extensions`, NEXT, { have: `${list.length} lists`, need: '1' });
 
   return {
-    der, tbs: tbs.raw, spki: spki.raw, issuer: issuer.raw, subject: subject.raw,
-    serial: hex(serialBytes).replace(/^0+(?=.)/, ''),
+    der, tbs: tbs.raw, spki: spki.raw, key, algorithm, issuer: issuer.raw, subject: subject.raw, serial: serialText(serialBytes),
     issuerText: issuerName.text, subjectText: subjectName.text, commonName: subjectName.commonName,
     notBefore: time(times[0]), notAfter: time(times[1]),
-    signature: ecdsaSignature(signatureValue, `${path}.signature`),
-    ...readExtensions(extensions, path),
+    signature: readSignature(signatureValue, algorithm, `${path}.signature`),
+    ...interpret(readExtensions(list[0] as DerNode), path),
   };
 }
 
-function checkSignatureAlgorithm(node: DerNode, path: string): void {
-  const [algorithm, ...parameters] = children(node);
-  const have = oid(algorithm);
-  if (have !== ECDSA_SHA384 || parameters.length !== 0) refuse('CHAIN_ALGORITHM', path, NEXT, { have, need: `${ECDSA_SHA384} (ecdsa-with-SHA384), no parameters` });
-}
+type Read = Pick<Certificate, 'ca' | 'pathLen' | 'keyUsage' | 'extendedKeyUsage' | 'subjectKeyId' | 'authorityKeyId' | 'crlUrls' | 'extensions' | 'unknownCritical'>;
 
-function checkKey(node: DerNode, path: string): void {
-  const parts = children(node);
-  const [algorithm, curve, ...rest] = children(expectTag(parts[0], TAG.sequence, path));
-  const have = `${oid(algorithm)} ${curve?.tag === TAG.oid ? oid(curve) : '-'}`;
-  if (have !== `${EC_PUBLIC_KEY} ${P384}` || rest.length !== 0) refuse('CHAIN_ALGORITHM', path, NEXT, { have, need: `${EC_PUBLIC_KEY} ${P384} (an EC key on P-384)` });
-  const point = octetAlignedBits(parts[1]);
-  if (parts.length !== 2 || point.length !== 1 + 2 * COORDINATE || point[0] !== 4) refuse('CHAIN_ALGORITHM', path, NEXT, { have: `a point of ${point.length} bytes`, need: 'an uncompressed point of 97 bytes' });
-}
-
-/** Ecdsa-Sig-Value (RFC 3279, section 2.2.3) as r ‖ s. */
-function ecdsaSignature(node: DerNode, path: string): Bytes {
-  const parts = children(readDer(octetAlignedBits(node), path));
-  const [r, s] = [unsigned(parts[0]), unsigned(parts[1])];
-  if (parts.length !== 2 || r.length > COORDINATE || s.length > COORDINATE) refuse('FMT_DER', path, NEXT, { have: 'no pair of integers below 2^384' });
-  return concat(new Uint8Array(COORDINATE - r.length), r, new Uint8Array(COORDINATE - s.length), s);
-}
-
-function readName(node: DerNode): { text: string; commonName: string } {
-  let commonName = '';
-  const parts = children(node).map((rdn) => {
-    const attributes = children(rdn, TAG.set);
-    if (attributes.length !== 1) refuse('FMT_DER', rdn.path, NEXT, { have: `${attributes.length} attributes`, need: '1' });
-    const [type, value, ...rest] = children(attributes[0] as DerNode);
-    const [id, content] = [oid(type), string(value)];
-    if (rest.length !== 0) refuse('FMT_DER', rdn.path, NEXT, { have: 'an attribute of more than two parts' });
-    if (id === '2.5.4.3') commonName = content;
-    return `${ATTRIBUTES[id] ?? id}=${escapeName(content)}`;
-  });
-  return { text: parts.reverse().join(','), commonName };
-}
-
-/** RFC 4514, section 2.4. */
-const escapeName = (value: string): string => value.replace(/[\\,+"<>;]|^[ #]| $/g, '\\$&').replaceAll('\0', '\\00');
-
-function readExtensions(node: DerNode, path: string): Pick<Certificate, 'ca' | 'pathLen' | 'keyUsage' | 'unknownCritical'> {
-  const list = children(node, EXPLICIT_3);
-  if (list.length !== 1) refuse('FMT_DER', `${path}.extensions`, NEXT, { have: `${list.length} lists`, need: '1' });
-  let ca = false;
-  let pathLen: number | null = null;
-  let keyUsage: ReadonlySet<KeyUsage> | null = null;
-  const unknownCritical: string[] = [];
-  const seen = new Set<string>();
-
-  for (const extension of children(list[0] as DerNode)) {
-    const parts = children(extension);
-    const id = oid(parts[0]);
-    if (parts.length < 2 || parts.length > 3) refuse('FMT_DER', extension.path, NEXT, { have: `${parts.length} parts`, need: '2 or 3' });
-    const critical = parts.length === 3 && boolean(parts[1]);
-    if (parts.length === 3 && !critical) refuse('FMT_DER', extension.path, NEXT, { have: 'the default value, written out', need: 'DER' });
-    const value = expectTag(parts.at(-1), TAG.octetString).value;
-    if (seen.has(id)) refuse('FMT_DER', extension.path, NEXT, { have: `extension ${id} twice`, need: 'once' });
-    seen.add(id);
-    if (id === BASIC_CONSTRAINTS) ({ ca, pathLen } = readBasicConstraints(readDer(value, `${path}.basicConstraints`)));
-    else if (id === KEY_USAGE) keyUsage = namedBits(readDer(value, `${path}.keyUsage`), KEY_USAGES);
-    else if (critical) unknownCritical.push(id);
-  }
-  return { ca, pathLen, keyUsage, unknownCritical };
-}
-
-/** BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER OPTIONAL } */
-function readBasicConstraints(node: DerNode): { ca: boolean; pathLen: number | null } {
-  const parts = children(node);
-  const ca = parts[0]?.tag === TAG.boolean && boolean(parts.shift());
-  const pathLen = parts.length > 0 ? small(parts.shift()) : null;
-  if (parts.length > 0 || (pathLen !== null && !ca)) refuse('FMT_DER', node.path, NEXT, { have: 'malformed basicConstraints' });
-  return { ca, pathLen };
+function interpret(extensions: ReadonlyMap<string, Extension>, path: string): Read {
+  const read = <T>(id: string, name: string, reader: (value: Bytes, path: string) => T): T | null => {
+    const found = extensions.get(id);
+    return found === undefined ? null : reader(found.value, `${path}.${name}`);
+  };
+  return {
+    ...(read(OID.basicConstraints, 'basicConstraints', readBasicConstraints) ?? { ca: false, pathLen: null }),
+    keyUsage: read(OID.keyUsage, 'keyUsage', readKeyUsage),
+    extendedKeyUsage: read(OID.extendedKeyUsage, 'extendedKeyUsage', readExtendedKeyUsage),
+    subjectKeyId: read(OID.subjectKeyIdentifier, 'subjectKeyIdentifier', readSubjectKeyId),
+    authorityKeyId: read(OID.authorityKeyIdentifier, 'authorityKeyIdentifier', readAuthorityKeyId),
+    crlUrls: read(OID.crlDistributionPoints, 'crlDistributionPoints', readCrlUrls) ?? [],
+    extensions,
+    unknownCritical: [...extensions.values()].filter((e) => e.critical && e.id !== OID.basicConstraints && e.id !== OID.keyUsage).map((e) => e.id),
+  };
 }

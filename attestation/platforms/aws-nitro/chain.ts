@@ -13,7 +13,7 @@ import type { TrustContext, TrustRoot } from '../../adapter.ts';
 import { type Bytes, equal, hex, sha256 } from '../../bytes.ts';
 import { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
-import { type Certificate, parseCertificate } from '../../formats/x509.ts';
+import { type Certificate, type CertificateProfile, parseCertificate } from '../../formats/x509.ts';
 import { printable } from '../../refusal.ts';
 
 export const PLATFORM = 'aws-nitro';
@@ -22,6 +22,8 @@ const BUNDLE_LENGTH = 4;
 /** The NSM makes a leaf 3 s before its first document, so a verifier whose clock is a little late must not refuse it. */
 const NOT_BEFORE_SKEW = 60;
 const P384 = { name: 'ECDSA', namedCurve: 'P-384' };
+/** The one algorithm of this PKI. */
+const PROFILE: CertificateProfile = { signatures: ['ES384'], keys: ['P-384'] };
 const ES384 = { name: 'ECDSA', hash: 'SHA-384' };
 const NEXT = 'Attest again inside the enclave; if it stays, report it to the operator of the cell.';
 
@@ -47,7 +49,7 @@ export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust
 
   // Each certificate in the profile
   const ders = [...bundle, leafDer];
-  const parsed = ders.map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', pathOf(i, ders.length), () => parseCertificate(der, pathOf(i, ders.length))));
+  const parsed = ders.map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', pathOf(i, ders.length), () => parseCertificate(der, pathOf(i, ders.length), PROFILE)));
   const certificates = parsed.filter((c) => c !== undefined);
   if (certificates.length !== parsed.length) return undefined;
 
