@@ -35,3 +35,8 @@ export async function readProfile(folder: string, options: ProfileOptions = {}):
 }
 
 export const pinnedOwner = (profile: Pick<Profile, 'ownerKey'>): Bytes => fromB64u(profile.ownerKey);
+
+/** What the page needs, in the fragment: that part of an address never reaches a server. */
+export function pageAddress(origin: string, { apiKey, ownerKey, tenant, zone, cell }: Profile): string {
+  return `${origin}/#${new URLSearchParams({ key: apiKey, owner: ownerKey, tenant, zone, cell }).toString()}`;
+}

@@ -2,13 +2,12 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { b64u } from '../../attestation/bytes.ts';
 import { demoPictures } from '../../workloads/detectors/pictures.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { addKey, addTenant, SCOPES } from '../cell/admin.ts';
 import { at, writeWhole } from '../cell/folder.ts';
 import { operatorView, type Place, plaintextIn } from '../cell/operator-view.ts';
-import { readProfile } from '../cell/profile.ts';
+import { pageAddress, readProfile } from '../cell/profile.ts';
 import { type RunningCell, startCell } from '../cell/start.ts';
 import { clientOptions, countAll, type Line, lineOk, type Picture } from '../cli/counting.ts';
 import { EXIT, json, note, paint, progress, say, table, UserError } from '../cli/output.ts';
@@ -28,7 +27,7 @@ async function ownPictures(files: readonly string[]): Promise<Picture[]> {
   }));
 }
 
-interface Run { readonly lines: Line[]; readonly receipts: ReadonlyMap<string, string>; readonly firstCount: number | undefined; readonly apiKey: string; readonly view: readonly Place[]; readonly windows: number; readonly found: readonly string[] }
+interface Run { readonly lines: Line[]; readonly receipts: ReadonlyMap<string, string>; readonly firstCount: number | undefined; readonly view: readonly Place[]; readonly windows: number; readonly found: readonly string[] }
 
 async function countIn(cell: RunningCell, pictures: readonly Picture[], signal: AbortSignal, began: number): Promise<Run> {
   await addTenant(cell.folder, TENANT, ZONE);
@@ -50,7 +49,7 @@ async function countIn(cell: RunningCell, pictures: readonly Picture[], signal: 
   live.done();
   note('Looking through everything that the operator of this cell could see ...');
   const view = await operatorView(cell.folder, cell.databaseUrl);
-  return { lines, receipts, firstCount, apiKey: key, view, ...plaintextIn(view, pictures.map((p) => p.bytes)) };
+  return { lines, receipts, firstCount, view, ...plaintextIn(view, pictures.map((p) => p.bytes)) };
 }
 
 function printTable({ lines }: Run): void {
@@ -121,7 +120,7 @@ export async function demo(files: string[], options: { keep?: boolean; json?: bo
       say(ok ? paint('green', 'Every result was verified and every expected number was counted.') : paint('red', 'Not every picture was counted and verified as expected.'));
       say(options.keep ? '' : 'Go on: npm run demo -- --keep (page and API stay up), npm run demo -- your.jpg, npx ccc up (a cell that keeps its data), npx ccc --help');
     }
-    if (options.keep && !stop.signal.aborted) await keep(cell, run.apiKey, stop.signal);
+    if (options.keep && !stop.signal.aborted) await keep(cell, stop.signal);
     return stop.signal.aborted && !options.keep ? EXIT.interrupted : ok ? EXIT.ok : EXIT.failed;
   } finally {
     await cell?.stop();
@@ -129,9 +128,9 @@ export async function demo(files: string[], options: { keep?: boolean; json?: bo
   }
 }
 
-async function keep(cell: RunningCell, apiKey: string, signal: AbortSignal): Promise<void> {
+async function keep(cell: RunningCell, signal: AbortSignal): Promise<void> {
   note(`The cell stays up; Ctrl-C ends it and removes its folder ${cell.folder}.`);
-  note(`  page  ${cell.url}/#key=${apiKey}&owner=${b64u(cell.ownerKey)}`);
+  note(`  page  ${pageAddress(cell.url, await readProfile(cell.folder))}`);
   note(`  API   ${cell.url}/v1/openapi.json`);
   note(`  from your own machine's code: npx ccc page --data ${cell.folder}`);
   note(`  receipts in ${join(cell.folder, 'receipts')}: npx ccc verify FILE --data ${cell.folder}`);

@@ -1,5 +1,5 @@
 import { cellFolder } from '../cell/folder.ts';
-import { readProfile, type ProfileOptions } from '../cell/profile.ts';
+import { pageAddress, readProfile, type ProfileOptions } from '../cell/profile.ts';
 import { interrupted } from '../cli/interrupt.ts';
 import { EXIT, json, progress, say } from '../cli/output.ts';
 import { buildPage } from '../page/build.ts';
@@ -11,9 +11,8 @@ export async function page(options: ProfileOptions & { data?: string; port?: num
   await buildPage({ onProgress: live.update });
   live.done();
   const stopSignal = interrupted();
-  const served = await servePage({ port: options.port ?? 0, gatewayUrl: profile.url, ownerKey: profile.ownerKey });
-  // The fragment never reaches a server.
-  const url = `${served.url}/#key=${profile.apiKey}&owner=${profile.ownerKey}`;
+  const served = await servePage({ port: options.port ?? 0, gatewayUrl: profile.url, ownerKey: profile.ownerKey, tenant: profile.tenant, zone: profile.zone, cell: profile.cell });
+  const url = pageAddress(served.url, profile);
   if (options.json) json({ ok: true, url });
   else say(`${url}\n\nThis page is code from your own machine and trusts only the pinned owner key. Ctrl-C ends it.`);
   await stopSignal;

@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize, sep } from 'node:path';
 import { buildPage } from './build.ts';
-import { PAGE_HEADERS } from './headers.ts';
+import { PAGE_HEADERS } from '../../workloads/protocol/page-headers.ts';
 import { passThrough } from './proxy.ts';
 
 export interface ServePageOptions {

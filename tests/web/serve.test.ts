@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPage } from '../../scripts/page/build.ts';
-import { PAGE_CSP } from '../../scripts/page/headers.ts';
+import { PAGE_CSP } from '../../workloads/protocol/page-headers.ts';
 import { servePage } from '../../scripts/page/serve.ts';
 
 const OWNER = 'A'.repeat(43);

@@ -1,11 +1,7 @@
 /** The web page, as built files; its policy lets it run its own scripts and talk to its own origin, nothing else. */
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
-
-export const PAGE_POLICY = [
-  "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "font-src 'self'", "connect-src 'self'", "worker-src 'self'", "manifest-src 'self'",
-  "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
-].join('; ');
+import { PAGE_HEADERS } from '../protocol/page-headers.ts';
 
 export async function servePage(app: FastifyInstance, folder: string): Promise<void> {
   await app.register(fastifyStatic, {
@@ -15,7 +11,7 @@ export async function servePage(app: FastifyInstance, folder: string): Promise<v
     wildcard: false,
     cacheControl: false,
     setHeaders: (response, path) => {
-      response.header('content-security-policy', PAGE_POLICY);
+      for (const [name, value] of Object.entries(PAGE_HEADERS)) response.header(name, value);
       // The build puts a digest into the names of assets.
       response.header('cache-control', /[\\/]assets[\\/]/.test(path) ? 'public, max-age=31536000, immutable' : 'no-cache');
     },
