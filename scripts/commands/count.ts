@@ -4,6 +4,7 @@ import { type Counted, resumeJob } from '../../workloads/client/count.ts';
 import { CLASSIFICATIONS, type EncryptionContext } from '../../workloads/protocol/context.ts';
 import { cellFolder, writeWhole } from '../cell/folder.ts';
 import { readProfile, type ProfileOptions } from '../cell/profile.ts';
+import { stopSignal } from '../cli/interrupt.ts';
 import { clientOptions, countAll, type Line, lineError, lineOk } from '../cli/counting.ts';
 import { EXIT, json, note, paint, progress, say, table, UserError } from '../cli/output.ts';
 import { SIMULATED } from './up.ts';
@@ -23,9 +24,8 @@ export async function count(files: string[], options: CountCommand): Promise<num
   if (files.length === 0 && !options.resume) throw new UserError('USAGE', 'No picture was named.', 'ccc count FILE..., or ccc count --resume for jobs that were interrupted.', EXIT.usage);
   const folder = cellFolder(options.data);
   const profile = await readProfile(folder, options);
-  const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort());
-  const client = clientOptions(folder, profile, stop.signal);
+  const stop = stopSignal();
+  const client = clientOptions(folder, profile, stop);
   const live = progress('count');
   const receipts = new Map<Line, string>();
   const done = async (line: Line) => {
@@ -73,7 +73,7 @@ export async function count(files: string[], options: CountCommand): Promise<num
     if (lines.some((l) => l.counted?.simulated)) say(paint('yellow', SIMULATED));
   }
   for (const { file, error } of lines) if (error) note(paint('red', `${file}: ${error.message}`, process.stderr));
-  if (stop.signal.aborted) {
+  if (stop.aborted) {
     note('Interrupted. Jobs that were sent go on; fetch their results with: ccc count --resume');
     return EXIT.interrupted;
   }

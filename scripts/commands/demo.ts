@@ -9,6 +9,7 @@ import { at, writeWhole } from '../cell/folder.ts';
 import { operatorView, type Place, plaintextIn } from '../cell/operator-view.ts';
 import { pageAddress, readProfile } from '../cell/profile.ts';
 import { type RunningCell, startCell } from '../cell/start.ts';
+import { stopSignal, untilStopped } from '../cli/interrupt.ts';
 import { clientOptions, countAll, type Line, lineOk, type Picture } from '../cli/counting.ts';
 import { EXIT, json, note, paint, progress, say, table, UserError } from '../cli/output.ts';
 import { makeProfile } from './tenant.ts';
@@ -75,14 +76,7 @@ export async function demo(files: string[], options: { keep?: boolean; json?: bo
   const own = await ownPictures(files);
   const install = Number(process.env['CCC_INSTALL_MS'] ?? 0) / 1000;
   const folder = await mkdtemp(join(tmpdir(), 'ccc-demo-'));
-  const stop = new AbortController();
-  let signals = 0;
-  const interrupt = () => {
-    signals += 1;
-    if (signals > 1) process.exit(EXIT.interrupted);
-    stop.abort();
-  };
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  const stop = stopSignal();
   const began = performance.now();
   const live = progress('cell');
   let cell: RunningCell | undefined;
@@ -94,8 +88,8 @@ export async function demo(files: string[], options: { keep?: boolean; json?: bo
     cell = started;
     const start = (performance.now() - began) / 1000;
     live.done(`ready after ${start.toFixed(1)} s: gateway, broker, two counters, PostgreSQL`);
-    const run = await countIn(cell, pictures, stop.signal, began);
-    if (stop.signal.aborted) return EXIT.interrupted;
+    const run = await countIn(cell, pictures, stop, began);
+    if (stop.aborted) return EXIT.interrupted;
     const ok = run.lines.length === pictures.length && run.lines.every(lineOk) && run.found.length === 0;
     const round = (s: number) => Math.round(s * 100) / 100;
     if (options.json) {
@@ -120,8 +114,8 @@ export async function demo(files: string[], options: { keep?: boolean; json?: bo
       say(ok ? paint('green', 'Every result was verified and every expected number was counted.') : paint('red', 'Not every picture was counted and verified as expected.'));
       say(options.keep ? '' : 'Go on: npm run demo -- --keep (page and API stay up), npm run demo -- your.jpg, npx ccc up (a cell that keeps its data), npx ccc --help');
     }
-    if (options.keep && !stop.signal.aborted) await keep(cell, stop.signal);
-    return stop.signal.aborted && !options.keep ? EXIT.interrupted : ok ? EXIT.ok : EXIT.failed;
+    if (options.keep && !stop.aborted) await keep(cell, stop);
+    return stop.aborted && !options.keep ? EXIT.interrupted : ok ? EXIT.ok : EXIT.failed;
   } finally {
     await cell?.stop();
     await rm(folder, { recursive: true, force: true });
@@ -135,6 +129,6 @@ async function keep(cell: RunningCell, signal: AbortSignal): Promise<void> {
   note(`  from your own machine's code: npx ccc page --data ${cell.folder}`);
   note(`  receipts in ${join(cell.folder, 'receipts')}: npx ccc verify FILE --data ${cell.folder}`);
   note(`  logs in ${at(cell.folder).logs}`);
-  await new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }));
+  await untilStopped(signal);
   note('stopping');
 }

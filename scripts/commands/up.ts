@@ -3,14 +3,14 @@ import { createLog } from '../../workloads/protocol/log.ts';
 import { at, cellFolder } from '../cell/folder.ts';
 import { startCell } from '../cell/start.ts';
 import { EXIT, json, note, paint, progress, say } from '../cli/output.ts';
-import { interrupted } from '../cli/interrupt.ts';
+import { stopSignal, untilStopped } from '../cli/interrupt.ts';
 
 export const SIMULATED = 'simulated TEE: proves nothing about hardware';
 
 export async function up(options: { data?: string; counters: number; port?: number; json?: boolean }): Promise<number> {
   const folder = cellFolder(options.data);
   const live = progress('cell');
-  const stopSignal = interrupted();
+  const stop = stopSignal();
   const cell = await startCell(folder, { counters: options.counters, page: true, ...(options.port === undefined ? {} : { port: options.port }), log: createLog('up'), onProgress: live.update });
   live.done(`ready after ${process.uptime().toFixed(1)} s`);
   const facts = {
@@ -28,7 +28,7 @@ export async function up(options: { data?: string; counters: number; port?: numb
     say(`Next: ccc tenant add NAME --zone local${options.data ? ` --data ${options.data}` : ''}, then ccc key add NAME --save, then ccc count FILE`);
   }
   if (cell.created) note('A development owner key was made. In production the owner key stays offline.');
-  await stopSignal;
+  await untilStopped(stop);
   note('stopping');
   await cell.stop();
   return EXIT.ok;
