@@ -7,17 +7,18 @@
  */
 export const REFUSAL_CODES = [
   // Bytes: size, encoding, reserved values (attestation.md A0, A1; RFC 8949; RFC 9052)
-  'FMT_SIZE', 'FMT_CBOR', 'FMT_CBOR_DEPTH', 'FMT_CBOR_DUPLICATE', 'FMT_CBOR_TRAILING', 'FMT_DER', 'FMT_FIELD',
+  'FMT_SIZE', 'FMT_CBOR', 'FMT_CBOR_DEPTH', 'FMT_CBOR_DUPLICATE', 'FMT_CBOR_TRAILING', 'FMT_DER', 'FMT_PEM', 'FMT_FIELD',
   'FMT_FIELD_MISSING', 'FMT_FIELD_UNKNOWN', 'FMT_PCR', 'FMT_DIGEST', 'FMT_PLATFORM', 'FMT_NITROTPM', 'COSE_HEADER', 'COSE_STRUCTURE',
   // Certificates and signatures
   'CHAIN_ROOT_UNPINNED', 'CHAIN_ORDER', 'CHAIN_LEN', 'CHAIN_CA', 'CHAIN_PATHLEN', 'CHAIN_KEY_USAGE', 'CHAIN_CRITICAL_EXTENSION',
-  'CHAIN_EXPIRED', 'CHAIN_NOT_YET_VALID', 'CHAIN_SIGNATURE', 'CHAIN_ALGORITHM', 'SIG_INVALID', 'REVOKED',
+  'CHAIN_EXPIRED', 'CHAIN_NOT_YET_VALID', 'CHAIN_SIGNATURE', 'CHAIN_ALGORITHM', 'CHAIN_NAME', 'SIG_INVALID', 'REVOKED',
+  'CRL_ABSENT', 'CRL_FORMAT', 'CRL_ISSUER', 'CRL_SIGNATURE', 'CRL_EXPIRED', 'CRL_NOT_YET_VALID',
   // Freshness and binding
   'NONCE_ABSENT', 'NONCE_MISMATCH', 'STALE', 'CLOCK_FUTURE', 'BINDING_MISMATCH', 'BINDING_KEY', 'BINDING_ABSENT', 'BINDING_ROLE',
   'BINDING_CELL', 'BINDING_AUDIENCE', 'BINDING_CHALLENGE', 'BINDING_POLICY', 'BINDING_CONFIG', 'BINDING_PAYLOAD', 'BINDING_PLATFORM',
   'CHALLENGE_UNKNOWN', 'CHALLENGE_EXPIRED', 'CHALLENGE_USED',
   // Appraisal
-  'DEBUG_ENCLAVE', 'POLICY_EMPTY', 'POLICY_MISSING', 'POLICY_EXPIRED', 'POLICY_ROLLBACK', 'POLICY_SIGNATURE', 'POLICY_FORMAT',
+  'DEBUG_ENCLAVE', 'POLICY_EMPTY', 'POLICY_MISSING', 'POLICY_EXPIRED', 'POLICY_ROLLBACK', 'POLICY_SIGNATURE', 'POLICY_FORMAT', 'POLICY_DEPLOYMENT',
   'MEASUREMENT_MISMATCH', 'MEASUREMENT_ABSENT', 'ANCHOR_DEVELOPMENT', 'SCOPE_NODE', 'CLOUD_ORIGIN', 'HW_DENIED', 'APPRAISAL_STATUS',
   // Sessions and release
   'SESSION_INVALID', 'SESSION_EXPIRED', 'SESSION_ROLE', 'POP_INVALID', 'POP_REPLAYED', 'SCOPE', 'SEAL_OPEN', 'CONTEXT_MISMATCH', 'CONTEXT_FORMAT',
@@ -73,11 +74,17 @@ export function refuse(code: RefusalCode, path: string, next: string, detail: { 
 /** Names from evidence, as refusals may show them: short, and nothing that a terminal would act on. */
 export const printable = (value: string | number, max = 128): string => String(value).slice(0, max).replace(/[^\x20-\x7e]/g, '?');
 
+/** Whatever a terminal or a reader's eye would act on: controls, directions, line separators. */
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Text of somebody else, as people may be shown it. */
+export const visible = (value: string): string => value.replace(INVISIBLE, '?');
+
 /** One line for people. */
 export function explain(reason: Reason): string {
   const have = reason.have === undefined ? '' : `, have ${reason.have}`;
   const need = reason.need === undefined ? '' : `, need ${reason.need}`;
-  return `${reason.code} at ${reason.path}${have}${need}: ${reason.next}`;
+  return visible(`${reason.code} at ${reason.path}${have}${need}: ${reason.next}`);
 }
 
 /** Whatever was thrown, as a refusal: an unforeseen error never passes and never leaks its text. */
