@@ -21,6 +21,7 @@ const DAY = 86_400;
 const LIFETIME = 30 * DAY;
 /** Signed anew when less than this is left. */
 const RENEW_BEFORE = 7 * DAY;
+const PORTS_WITHIN_MS = 5_000;
 
 export interface PrepareOptions {
   readonly name?: string;
@@ -62,6 +63,14 @@ async function isFree(port: number): Promise<boolean> {
   });
 }
 
+/** Processes of a cell whose supervisor was killed need a moment to notice; other ports would be another configuration, unknown to clients. */
+async function allFree(ports: readonly number[]): Promise<boolean> {
+  for (const until = Date.now() + PORTS_WITHIN_MS; ; await new Promise((done) => setTimeout(done, 100))) {
+    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return true;
+    if (Date.now() > until) return false;
+  }
+}
+
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((done, failed) => {
     const server = createServer().once('error', failed);
@@ -79,7 +88,7 @@ async function cellConfig(folder: string, ownerKey: Bytes, options: PrepareOptio
     const { cell } = await parseCell(new TextEncoder().encode(existing) as Bytes);
     const ports = [cell.gateway.public.port, cell.gateway.internal.port, cell.broker.port];
     const keep = (options.port === undefined || options.port === cell.gateway.public.port) && cell.ownerKey === b64u(ownerKey);
-    if (keep && (await Promise.all(ports.map(isFree))).every(Boolean)) return parseCell(new TextEncoder().encode(existing) as Bytes);
+    if (keep && await allFree(ports)) return parseCell(new TextEncoder().encode(existing) as Bytes);
   }
   const [publicPort = 0, internal = 0, broker = 0] = await freePorts(3);
   const here = (port: number) => ({ host: '127.0.0.1', port });

@@ -4,15 +4,18 @@ import { ensureDefaultModel } from '../../workloads/detectors/model.ts';
 import { origin } from '../../workloads/protocol/cell.ts';
 import type { Log } from '../../workloads/protocol/log.ts';
 import { UserError } from '../cli/output.ts';
-import { at } from './folder.ts';
+import { claimFolder } from './claim.ts';
+import { at, makeFolders } from './folder.ts';
 import { prepareCell, type PreparedCell, type PrepareOptions } from './prepare.ts';
-import { claimFolder, supervise, type Supervised } from './supervise.ts';
+import { supervise, type Supervised } from './supervise.ts';
 
 export interface StartOptions extends PrepareOptions {
   readonly counters: number;
   readonly log: Log;
   /** Builds the page if need be, so that the gateway serves it. */
   readonly page?: boolean;
+  /** How long a counter has a job without a sign of life; the gateway's default unless told. */
+  readonly leaseMs?: number;
   /** What is being done, for a progress line. */
   readonly onProgress?: (text: string) => void;
 }
@@ -45,28 +48,31 @@ async function untilReady(url: string, processes: readonly Supervised[], folder:
 
 export async function startCell(folder: string, options: StartOptions): Promise<RunningCell> {
   const say = options.onProgress ?? (() => {});
-  say('preparing keys, measurements and policy');
-  const prepared = await prepareCell(folder, options);
-  const release = await claimFolder(folder);
-  const stops: (() => Promise<void>)[] = [release];
+  await makeFolders(folder);
+  // Before anything is written: preparing the folder of a running cell would change its configuration under it.
+  const stops: (() => Promise<void>)[] = [await claimFolder(folder)];
   const stop = async () => {
     for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next();
   };
   try {
+    say('preparing keys, measurements and policy');
+    const prepared = await prepareCell(folder, options);
     const external = process.env['DATABASE_URL'];
     say(external ? 'reaching the database that DATABASE_URL names' : 'starting PostgreSQL and checking the detector');
+    const starting = external ? Promise.resolve({ url: external, pid: () => undefined, stop: async () => {} }) : startPostgres({ folder: at(folder).postgres, log: options.log });
+    // Also when something else fails while it starts.
+    stops.push(() => starting.then((started) => started.stop(), () => {}));
     const [database] = await Promise.all([
-      external ? { url: external, pid: () => undefined, stop: async () => {} } : startPostgres({ folder: at(folder).postgres, log: options.log }),
+      starting,
       ensureDefaultModel(say),
       ...(options.page ? [import('../page/build.ts').then(({ buildPage }) => buildPage({ onProgress: say }))] : []),
     ]);
-    stops.push(() => database.stop());
 
     say('starting gateway, broker and counters');
     const program = (role: string, name: string, args: string[] = [], env: Record<string, string> = {}) =>
       supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env }, folder, options.log);
     const processes = [
-      program('gateway', 'gateway', [], { DATABASE_URL: database.url }),
+      program('gateway', 'gateway', options.leaseMs === undefined ? [] : ['--lease-ms', String(options.leaseMs)], { DATABASE_URL: database.url }),
       program('broker', 'broker'),
       ...Array.from({ length: options.counters }, (_, i) => program('counter', `counter-${i + 1}`, ['--name', `counter-${i + 1}`])),
     ];

@@ -3,17 +3,16 @@
  * delay; when this process ends, however it ends, the others end too (their standard input closes).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { open, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../../workloads/protocol/log.ts';
 import { ROOT } from '../../workloads/protocol/measure.ts';
-import { at, readOptional, writeWhole } from './folder.ts';
-import { UserError } from '../cli/output.ts';
+import { at } from './folder.ts';
 
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 10_000;
-/** A process that lived this long starts again at the first delay. */
-const STEADY_MS = 30_000;
+/** A process that lived this long was not broken from the start: it starts again at the first delay. */
+const STEADY_MS = 5_000;
 const STOP_GRACE_MS = 10_000;
 
 export interface Supervised {
@@ -23,6 +22,8 @@ export interface Supervised {
   /** For drills and tests: the supervisor then does what it does after a crash. */
   kill(signal: NodeJS.Signals): void;
   stop(): Promise<void>;
+  /** After a stop. */
+  start(): void;
 }
 
 export interface Program {
@@ -45,10 +46,13 @@ export function supervise(program: Program, folder: string, log: Log): Supervise
   let delay = FIRST_DELAY_MS;
   let timer: NodeJS.Timeout | undefined;
   let ended: Promise<void> = Promise.resolve();
+  /** Of several runs, after stop and start in quick succession, only the last one starts a process. */
+  let latest = 0;
 
   const run = async () => {
+    const mine = ++latest;
     const file = await open(join(at(folder).logs, `${program.name}.log`), 'a', 0o600);
-    if (stopping) return void (await file.close());
+    if (stopping || mine !== latest) return void (await file.close());
     const began = Date.now();
     // An own process group: a Ctrl-C at the terminal reaches the supervisor alone, which then stops everything in order.
     const started = spawn(process.execPath, [join(ROOT, program.script), ...program.args], { cwd: ROOT, detached: true, stdio: ['pipe', file.fd, file.fd], env: environment(program.env) });
@@ -86,23 +90,11 @@ export function supervise(program: Program, folder: string, log: Log): Supervise
       await ended;
       clearTimeout(force);
     },
+    start() {
+      if (!stopping) return;
+      stopping = false;
+      delay = FIRST_DELAY_MS;
+      void run();
+    },
   };
-}
-
-/** Refuses a second cell on the same folder while the first one lives. */
-export async function claimFolder(folder: string): Promise<() => Promise<void>> {
-  const path = at(folder).running;
-  const existing = await readOptional(path);
-  if (existing !== undefined) {
-    const { pid } = JSON.parse(existing) as { pid: number };
-    let alive = true;
-    try {
-      process.kill(pid, 0);
-    } catch (error) {
-      alive = (error as NodeJS.ErrnoException).code === 'EPERM';
-    }
-    if (alive) throw new UserError('CELL_RUNNING', `A cell already runs on ${folder} (process ${pid}).`, `Use it (ccc count --data ${folder} FILE), stop it, or name another folder with --data.`);
-  }
-  await writeWhole(path, JSON.stringify({ pid: process.pid }));
-  return () => rm(path, { force: true });
 }

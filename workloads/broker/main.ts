@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { bytes } from '../../attestation/bytes.ts';
 import { attesterFor } from '../protocol/attester.ts';
 import { origin, parseCell } from '../protocol/cell.ts';
+import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { createBroker } from './broker.ts';
 import { gatewayClient } from './gateway-client.ts';
@@ -15,7 +16,7 @@ import { localFileSealer } from './sealers/local-file.ts';
 const POLICY_POLL_MS = 15_000;
 /** Until the first policy is there. */
 const FIRST_POLICY_MS = 500;
-const CLOSE_MS = 5_000;
+const CLOSE_MS = 1_000;
 
 const log = createLog('broker');
 
@@ -40,17 +41,15 @@ async function start(data: string): Promise<void> {
   };
   void poll();
 
-  const stop = (signal: string) => {
-    if (stopped) process.exit(1);
+  onStop((signal) => {
     stopped = true;
     log.info('stopping', { signal });
     clearTimeout(timer);
     server.close(() => process.exit(0));
-    server.closeIdleConnections();
+    // A connection whose request just ended is kept alive for a next one: not now.
+    setInterval(() => server.closeIdleConnections(), 25);
     setTimeout(() => { server.closeAllConnections(); process.exit(0); }, CLOSE_MS).unref();
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  });
 }
 
 // Whatever nobody caught has no known state behind it: end, and let the supervisor start a fresh broker.

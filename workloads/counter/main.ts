@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { bytes, fromB64u } from '../../attestation/bytes.ts';
 import { attesterFor } from '../protocol/attester.ts';
 import { origin, parseCell } from '../protocol/cell.ts';
+import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { PolicySource } from '../protocol/policy-source.ts';
 import { name as nameSchema } from '../protocol/wire.ts';
@@ -35,16 +36,11 @@ async function start(data: string): Promise<void> {
   const counter = startCounter({ cell, gateway, sessions, keys, sandbox, now, log });
   log.info('ready', { cell: cell.cell, platform: cell.platform, model_digest: sandbox.modelDigest, pid: process.pid });
 
-  let stopped = false;
-  const stop = (signal: string) => {
-    if (stopped) process.exit(1);
-    stopped = true;
+  onStop((signal) => {
     log.info('stopping', { signal });
     setTimeout(() => process.exit(1), STOP_MS).unref();
     void counter.stop().then(() => sandbox.close()).finally(() => process.exit(0));
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  });
 }
 
 // Whatever nobody caught has no known state behind it: end; leases end by themselves and a fresh process takes over.

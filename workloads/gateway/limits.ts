@@ -87,7 +87,7 @@ export const LIMITS: Limits = Object.freeze({
   orphanAgeMs: 3_600_000,
   sweepMs: 5_000,
   orphanSweepMs: 600_000,
-  closeMs: 5_000,
+  closeMs: 1_000,
   pageSize: 100,
   rates: {
     submit: { burst: 200, perSecond: 50 },

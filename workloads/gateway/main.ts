@@ -8,6 +8,7 @@ import { bytes } from '../../attestation/bytes.ts';
 import { openBlobs } from '../ledger/blobs.ts';
 import { openLedger } from '../ledger/ledger.ts';
 import { origin, parseCell } from '../protocol/cell.ts';
+import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
@@ -40,10 +41,11 @@ function every(ms: number, what: string, work: () => Promise<unknown>): () => vo
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { data: { type: 'string' }, page: { type: 'string' } } });
+  const { values } = parseArgs({ options: { data: { type: 'string' }, page: { type: 'string' }, 'lease-ms': { type: 'string' } } });
+  const leaseMs = values['lease-ms'] === undefined ? LIMITS.leaseMs : Number(values['lease-ms']);
   const url = process.env['DATABASE_URL'];
-  if (values.data === undefined || url === undefined || url === '') {
-    process.stderr.write('Usage: DATABASE_URL=postgres://... node workloads/gateway/main.ts --data FOLDER [--page FOLDER]\n');
+  if (values.data === undefined || url === undefined || url === '' || !(Number.isInteger(leaseMs) && leaseMs >= 1_000 && leaseMs <= 600_000)) {
+    process.stderr.write('Usage: DATABASE_URL=postgres://... node workloads/gateway/main.ts --data FOLDER [--page FOLDER] [--lease-ms 1000..600000]\n');
     process.exit(2);
   }
   const at = (name: string): string => join(values.data as string, name);
@@ -51,7 +53,7 @@ async function main(): Promise<void> {
   const ledger = await openLedger({ url, now: Date.now, cell: cell.cell });
   const page = values.page ?? PAGE;
   const gateway = await createGateway({
-    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log,
+    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs },
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
       if (policy !== undefined) await replaceFile(at('policy.jws'), policy);
@@ -61,10 +63,7 @@ async function main(): Promise<void> {
   });
 
   const stops = [every(LIMITS.sweepMs, 'jobs', () => gateway.sweep()), every(LIMITS.orphanSweepMs, 'store', () => gateway.sweepOrphans())];
-  let stopping = false;
-  const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) return;
-    stopping = true;
+  onStop((signal) => {
     log.info('stopping', { signal });
     for (const end of stops) end();
     setTimeout(() => process.exit(1), EXIT_MS).unref();
@@ -72,8 +71,7 @@ async function main(): Promise<void> {
       log.error('stop failed', errorFields(error));
       process.exit(1);
     });
-  };
-  process.once('SIGTERM', stop).once('SIGINT', stop);
+  });
 
   await gateway.internal.listen(cell.gateway.internal);
   await listenAdmin(gateway.admin, at('admin.sock'));

@@ -26,7 +26,7 @@ export function alive(pid: number): boolean {
 }
 
 /** A process is its id and its start time: ids are used again. Empty where /proc is not. */
-async function startTime(pid: number): Promise<string> {
+export async function startTime(pid: number): Promise<string> {
   const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   return line.slice(line.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
