@@ -8,6 +8,9 @@ import { type Bytes, b64u, bytes, fromB64u, text, utf8 } from '../../attestation
 import { Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { compactJws } from './wire.ts';
 
+/** Ed25519. */
+const SIGNATURE_LENGTH = 64;
+
 const headerSchema = z.strictObject({ alg: z.literal('EdDSA'), typ: z.string().max(64), kid: z.string().max(128).optional() });
 export type JwsHeader = z.infer<typeof headerSchema>;
 
@@ -43,7 +46,9 @@ export interface DecodedJws { readonly header: JwsHeader; readonly payload: unkn
 
 /** Header and payload of a well-formed JWS whose signature nobody checked: to find out whom it claims to be from. @throws Error */
 export function decodeJwsUnverified(jws: string): DecodedJws {
-  const [header, payload] = compactJws.parse(jws).split('.') as [string, string, string];
+  const [header, payload, signature] = compactJws.parse(jws).split('.') as [string, string, string];
+  // One spelling: 64 bytes leave four bits of the last character unused, and digests are taken of the whole text.
+  if (fromB64u(signature).length !== SIGNATURE_LENGTH) throw new TypeError('signature');
   return { header: headerSchema.parse(JSON.parse(text(fromB64u(header)))), payload: JSON.parse(text(fromB64u(payload))) };
 }
 
