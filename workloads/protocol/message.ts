@@ -116,6 +116,9 @@ function readWraps(reader: Reader): DataKeyWrap[] {
     const path = `header.wraps.${i}`;
     return { providerId: strictText(reader.field(path), path, 'MESSAGE_FORMAT'), providerInfo: reader.field(path), ciphertext: reader.field(path) };
   });
+  // Each wrap to a key of the tenant costs the broker an unwrapping: one per key is all that a message needs.
+  if (wraps.some((w, i) => wraps.some((v, j) => j < i && v.providerId === w.providerId && equal(v.providerInfo, w.providerInfo)))) bad('header.wraps', { have: 'two wraps to one key' });
+  return wraps;
 }
 
 function readHeader(data: Bytes): ParsedHeader {
