@@ -17,6 +17,8 @@ import type { VerifiedManifest } from './manifest.ts';
 
 export const RESULT_TYPE = 'ccc-result+jws';
 export const BROKER_RECEIPT_TYPE = 'ccc-broker-receipt+jws';
+/** Between the clock of the evidence and that of the broker, seconds. */
+const CLOCK_SKEW = 60;
 
 /** What this client sent: bytes as in the result's payload. */
 export interface Sent {
@@ -67,6 +69,7 @@ export async function verifyResult(evidence: ResultEvidence, sent: Sent, manifes
     attested: { evidence: counter.evidence, binding: counter.binding }, policy: manifest.policy.policy, now, mode: 'replay',
     expect: { role: 'counter', cell: manifest.cell.name, policyDigest: manifest.policy.digest, payloadDigest: new Uint8Array(32), configDigest: fromHex(manifest.cell.configDigest) },
   });
+  requireInForce(appraisal, manifest);
   const payload = await verifyJws(evidence.result, RESULT_TYPE, fromB64u(counter.binding.signing_key), resultPayloadSchema, 'RESULT_SIGNATURE', 'RESULT_FORMAT');
   checkPayload(payload, sent, manifest);
   const ear = await checkEar(counter, manifest);
@@ -84,6 +87,14 @@ export async function verifyResult(evidence: ResultEvidence, sent: Sent, manifes
       ear.check, receipts,
     ],
   };
+}
+
+/** The owner's policy had not ended when the counter attested: a replay has no clock of its own to tell. @throws Refusal POLICY_EXPIRED */
+function requireInForce({ claims }: Appraisal, { policy: { policy } }: VerifiedManifest): void {
+  const { evidenceAt } = claims.time;
+  if (evidenceAt > policy.notAfter + CLOCK_SKEW) {
+    refuse('POLICY_EXPIRED', 'policy.notAfter', 'The counter attested under a policy that had ended; count the picture again.', { have: String(policy.notAfter), need: `at least ${evidenceAt}` });
+  }
 }
 
 function checkPayload(p: ResultPayload, sent: Sent, { policy: { policy }, cell }: VerifiedManifest): void {
