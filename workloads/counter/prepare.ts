@@ -7,7 +7,7 @@ import { Refusal, refuse } from '../../attestation/refusal.ts';
 import { open } from '../protocol/hpke.ts';
 import { Answered, Unreachable } from '../protocol/http-client.ts';
 import { releaseAad, releaseInfo } from '../protocol/labels.ts';
-import { type ParsedMessage, parseMessage } from '../protocol/message.ts';
+import { type ParsedMessage, checkDataKey, parseMessage } from '../protocol/message.ts';
 import type { ReleaseResponse } from '../protocol/messages.ts';
 import type { OwnerPolicy } from '../protocol/owner.ts';
 import type { CounterGateway } from './gateway-client.ts';
@@ -78,11 +78,14 @@ async function releaseAll({ gateway, sessions, keys }: PrepareDeps, jobs: readon
 
 async function openOne(job: Fetched, answer: ReleaseResponse['items'][number] | undefined, session: ActiveSession, keys: CounterKeys): Promise<Prepared> {
   const { held, message } = job;
-  if (answer === undefined || answer.job_id !== held.lease.job_id) return { held, then: 'giveBack', code: 'INTERNAL' };
+  if (answer === undefined || answer.job_id !== held.lease.job_id) return { held, then: 'giveBack', code: 'RELEASE_ANSWER' };
   if (!answer.ok) return { held, then: answer.permanent ? 'reject' : 'giveBack', code: answer.problem.code.slice(0, 64) };
   try {
     const { tenant_id, job_id } = held.lease;
     const dataKey = await open(keys.receiving.privateKey, releaseInfo(session.claimsDigest, session.policyDigest), releaseAad(tenant_id, job_id, message.messageId), answer.data_key);
+    // Anybody can seal to a public key, and the broker released none before it had checked this. So it is not the message that is
+    // at fault: a verdict would sign somebody else's lie about it.
+    await checkDataKey(message, dataKey).catch((error: unknown) => { dataKey.fill(0); throw error; });
     return { held, then: 'count', job: { ...job, dataKey, policy: session.policy } };
   } catch (error) {
     return { held, then: 'giveBack', code: codeOf(error) };
