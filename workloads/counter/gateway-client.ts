@@ -46,7 +46,10 @@ export function counterGateway({ origin, now, timeoutMs = 15_000 }: { origin: st
     },
     async lease(max: number, waitMs: number, who: Credentials, signal: AbortSignal): Promise<{ jobs: Lease[]; lease_ms: number }> {
       const body = { max, wait_ms: waitMs };
-      return parseJson(leaseResponseSchema, await ask({ method: 'POST', path: '/internal/v1/lease', body, signal }, who, { extraMs: waitMs }));
+      const answer = parseJson(leaseResponseSchema, await ask({ method: 'POST', path: '/internal/v1/lease', body, signal }, who, { extraMs: waitMs }));
+      // All of them are fetched into memory at once.
+      if (answer.jobs.length > max) throw new RangeError(`${answer.jobs.length} leases, asked for ${max}`);
+      return answer;
     },
     async message({ tenant_id, job_id, lease_token }: LeaseKey, who: Credentials): Promise<Bytes> {
       return ask({ method: 'GET', path: `/internal/v1/messages/${tenant_id}/${job_id}?lease=${lease_token}` }, who, { maxBytes: MAX_MESSAGE, extraMs: 15_000 });
