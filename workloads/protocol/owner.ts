@@ -28,7 +28,8 @@ export const policySchema = z.strictObject({
   ...dated,
   deployment: z.string().min(1).max(64),
   /** One appraisal policy per role, measurements included. */
-  roles: z.strictObject({ broker: appraisalPolicySchema, counter: appraisalPolicySchema }),
+  roles: z.strictObject({ broker: appraisalPolicySchema, counter: appraisalPolicySchema })
+    .refine((roles) => ROLES.every((role) => roles[role].role === role), 'each role\'s policy names that role: what a broker may never have hangs on it'),
   /** Development roots that this owner's policy trusts by fingerprint; empty in production. */
   developmentRoots: z.array(z.strictObject({ platform: z.enum(PLATFORMS), name: z.string().max(64), certSha256: hexText(32), spkiSha256: hexText(32) })),
   revoked: z.array(z.strictObject({ issuer: z.string().max(512), serial: z.string().regex(/^[0-9a-f]{1,64}$/) })),
