@@ -18,8 +18,11 @@ export interface Mark { readonly key: string; readonly number: number; readonly 
 
 /** @throws Refusal with the mark's code */
 export async function checkMark(seen: SeenStore, { key, number, digest, code }: Mark): Promise<void> {
-  const stored = /^(\d+) (.+)$/.exec((await seen.get(key)) ?? '');
-  if (stored === null) return;
+  const value = await seen.get(key);
+  if (value === undefined) return;
+  const stored = /^(\d+) (.+)$/.exec(value);
+  // Damaged is not empty: what was seen is unknown, so nothing can be said to be newer.
+  if (stored === null) return refuse(code, key, 'The memory of what was seen is damaged. If you know how, delete what this client has seen.', { have: 'no number and digest' });
   const highest = Number(stored[1]);
   if (number < highest || (number === highest && digest !== stored[2])) {
     refuse(code, key, 'An older or another document than one seen before: somebody replays it. If the owner really began anew, delete what this client has seen.', {
