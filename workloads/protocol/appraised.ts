@@ -52,10 +52,14 @@ const shown = (value: string | Uint8Array): string => (typeof value === 'string'
 const same = (a: string | Uint8Array, b: string | Uint8Array): boolean =>
   typeof a === 'string' || typeof b === 'string' ? a === b : equal(a, b);
 
-function compare(binding: BindingFields, expect: Partial<AttestedExpectation>): Reason[] {
+/** What somebody else chose, of stored evidence; all the rest has to be expected, and live evidence has no such fields. */
+const CHOSEN_BY_CHALLENGER: ReadonlySet<string> = new Set(['challengeId', 'nonce', 'audience']);
+
+function compare(binding: BindingFields, expect: Partial<AttestedExpectation>, mode: 'live' | 'replay'): Reason[] {
   return PLAIN.flatMap(([code, field, next]): Reason[] => {
     const need = expect[field];
-    return need === undefined || same(binding[field], need) ? [] : [{ code, path: `binding.${field}`, have: shown(binding[field]), need: shown(need), next }];
+    if (need === undefined && mode === 'replay' && CHOSEN_BY_CHALLENGER.has(field)) return [];
+    return need !== undefined && same(binding[field], need) ? [] : [{ code, path: `binding.${field}`, have: shown(binding[field]), need: need === undefined ? 'an expectation' : shown(need), next }];
   });
 }
 
@@ -67,7 +71,7 @@ export async function verifyAttested({ attested, expect, policy, now, mode }: Ve
   const binding = toBinding(attested.binding);
   const evidence = toEvidence(attested.evidence);
   const rules = policy.roles[expect.role];
-  const reasons = compare(binding, expect);
+  const reasons = compare(binding, expect, mode);
   // The verifier chooses the format: one that the policy has reference values for, and the same on both sides.
   if (binding.platform !== evidence.platform || !rules.references.some((r) => r.platform === binding.platform)) {
     reasons.push({ code: 'BINDING_PLATFORM', path: 'binding.platform', have: `${binding.platform}, ${evidence.platform}`, need: [...new Set(rules.references.map((r) => r.platform))].join(', '), next: 'Use a platform that the owner\'s policy has reference values for.' });
