@@ -53,9 +53,10 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
         if (body.binding.policy_digest !== session.policy_digest) refuse('BINDING_POLICY', 'binding.policy_digest', 'Send the evidence of this session.', { have: body.binding.policy_digest, need: session.policy_digest });
         const broker = request.brokerInstance;
         if (broker === undefined) throw new CccError('BROKER_UNVERIFIED', 'Attest again.');
-        await verifyEar(body.ear, Uint8Array.from(broker.signingKey), seconds(core.now));
-        const { evidence, binding, ear } = body;
-        const outcome = await core.ledger.putSession({ id: session.sid, role: session.role, evidence: { evidence, binding, ear }, expiresAt: session.exp * 1000 });
+        const ear = await verifyEar(body.ear, Uint8Array.from(broker.signingKey), seconds(core.now));
+        if (ear.cnf.jwk.x !== session.cnf.jwk.x || ear.eat_nonce !== body.binding.nonce) refuse('BINDING_KEY', 'ear.cnf', 'Send the attestation result of this session.', { have: ear.cnf.jwk.x, need: session.cnf.jwk.x });
+        const { evidence, binding } = body;
+        const outcome = await core.ledger.putSession({ id: session.sid, role: session.role, evidence: { evidence, binding, ear: body.ear }, expiresAt: session.exp * 1000 });
         if (outcome === 'conflict') refuse('SESSION_INVALID', 'ccc-session.sid', 'Attest again.', { have: 'registered with other evidence' });
         core.log.info('counter registered', { session: session.sid, platform: evidence.platform });
         return reply.code(204).send();
