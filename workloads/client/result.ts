@@ -43,8 +43,6 @@ export interface ResultEvidence {
 }
 export interface VerifiedResult { readonly payload: ResultPayload; readonly appraisal: Appraisal; readonly checks: readonly ResultCheck[] }
 
-/** The JWS inside; it was padded with spaces to hide its length. @throws Refusal SEAL_OPEN, RESULT_FORMAT */
-export async function openResult(sealed: Sealed, privateKey: Uint8Array, tenantId: string, jobId: string): Promise<string> {
 /** By hand: anybody can seal to a public key, and a regular expression takes quadratic time over spaces that do not end the text. */
 function unpadded(padded: string): string {
   let end = padded.length;
@@ -52,6 +50,8 @@ function unpadded(padded: string): string {
   return padded.slice(0, end);
 }
 
+/** The JWS inside; it was padded with spaces to hide its length. @throws Refusal SEAL_OPEN, RESULT_FORMAT */
+export async function openResult(sealed: Sealed, privateKey: Uint8Array, tenantId: string, jobId: string): Promise<string> {
   const opened = await open(privateKey, resultInfo(), resultAad(tenantId, jobId), sealed);
   try {
     const jws = unpadded(text(opened));

@@ -112,7 +112,7 @@ function readContext(aad: Bytes): EncryptionContext {
 function readWraps(reader: Reader): DataKeyWrap[] {
   const count = reader.u16('header.wraps');
   if (count < 1 || count > MAX_WRAPS) bad('header.wraps', { have: String(count), need: `1 to ${MAX_WRAPS}` });
-  return Array.from({ length: count }, (_, i) => {
+  const wraps = Array.from({ length: count }, (_, i) => {
     const path = `header.wraps.${i}`;
     return { providerId: strictText(reader.field(path), path, 'MESSAGE_FORMAT'), providerInfo: reader.field(path), ciphertext: reader.field(path) };
   });
@@ -147,10 +147,10 @@ function checkFrames(body: Bytes, frameLength: number): void {
     const head = reader.u32('body.frame');
     const last = head === LAST_FRAME;
     const number = last ? reader.u32('body.frame') : head;
+    if (sequence > MAX_FRAMES) bad('body', { have: `more than ${MAX_FRAMES} frames`, need: 'larger frames' });
     if (number !== sequence) bad('body.frame', { have: String(number), need: String(sequence) });
     reader.take(IV, 'body.frame');
     const length = last ? reader.u32('body.frame') : frameLength;
-    if (sequence > MAX_FRAMES) bad('body', { have: `more than ${MAX_FRAMES} frames`, need: 'larger frames' });
     if (length > frameLength) bad('body.frame', { have: `${length} bytes`, need: `at most ${frameLength}` });
     reader.take(length + TAG, 'body.frame');
     if (!last) continue;
