@@ -109,6 +109,9 @@ export async function verifyManifest(input: Verification): Promise<VerifiedManif
     await mark({ key: `${owner}/directory`, number: verified.directory.revision, digest: b64u(verified.digest), code: 'DIRECTORY_ROLLBACK' });
     return verified;
   }, ({ directory: d }) => ({ detail: `revision ${d.revision}, ${d.cells.length} cells`, raw: d }));
+  if (policy.policy.deployment !== directory.directory.deployment) {
+    refuse('POLICY_DEPLOYMENT', 'policy.deployment', 'Policy and directory are of two deployments of this owner: somebody mixes them.', { have: policy.policy.deployment, need: directory.directory.deployment });
+  }
   const cell = listedCell(directory.directory, response.binding.cell, input.cell);
 
   const bytes = fromB64u(response.manifest);

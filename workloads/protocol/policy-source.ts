@@ -80,6 +80,9 @@ export class PolicySource {
       const next = await verifyPolicy(await fetch(), ownerKey, seconds(now));
       const held = this.#inForce;
       const changed = held === undefined || held.jws !== next.jws;
+      if (held !== undefined && next.policy.deployment !== held.policy.deployment) {
+        refuse('POLICY_DEPLOYMENT', 'policy.deployment', 'Give the gateway the policy of this deployment.', { have: next.policy.deployment, need: held.policy.deployment });
+      }
       if (changed && held !== undefined && next.policy.revision <= held.policy.revision) {
         refuse('POLICY_ROLLBACK', 'policy.revision', 'Give the gateway the newest policy.', { have: String(next.policy.revision), need: `above ${held.policy.revision}` });
       }
