@@ -1,5 +1,6 @@
 /** The gateway's public API, typed. Nothing that comes back is believed here: signatures and evidence are checked by whoever calls. */
 import { z } from 'zod';
+import { visible } from '../../attestation/refusal.ts';
 import {
   type Job, jobEventSchema, type JobEvent, jobSchema, type JobState, type ManifestResponse, manifestRequestSchema, manifestResponseSchema, type Problem, problemSchema,
 } from '../protocol/messages.ts';
@@ -16,7 +17,8 @@ export class ApiError extends Error {
   readonly retryAfter: number | undefined;
 
   constructor(code: string, message: string, detail: { status?: number; problem?: Problem | undefined; retryAfter?: number | undefined; cause?: unknown } = {}) {
-    super(`${code}: ${message}`, detail.cause === undefined ? undefined : { cause: detail.cause });
+    // A gateway's words end up on terminals.
+    super(visible(`${code}: ${message}`), detail.cause === undefined ? undefined : { cause: detail.cause });
     this.code = code;
     this.status = detail.status ?? 0;
     this.problem = detail.problem;
@@ -60,6 +62,8 @@ const MAX_ANSWER = 4 * 1024 * 1024;
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 15_000;
 
+const CODE = /^[A-Z][A-Z0-9_]{0,63}$/;
+
 const jobList = z.object({ jobs: z.array(jobSchema) });
 
 async function sleepFor(ms: number, signal?: AbortSignal): Promise<void> {
@@ -102,7 +106,8 @@ async function failure(response: Response): Promise<ApiError> {
   try {
     problem = problemSchema.parse(JSON.parse(new TextDecoder().decode(await read(response, 65_536))));
   } catch { /* a proxy's page, say */ }
-  return new ApiError(problem?.code ?? 'HTTP', problem?.detail ?? problem?.title ?? `status ${response.status}`, {
+  const code = problem !== undefined && CODE.test(problem.code) ? problem.code : 'HTTP';
+  return new ApiError(code, problem?.detail ?? problem?.title ?? `status ${response.status}`, {
     status: response.status, problem, retryAfter: retryAfter(response.headers.get('retry-after')),
   });
 }
@@ -173,7 +178,9 @@ export function createApi(options: ApiOptions): Api {
       if (response.body === null) return;
       for await (const { data } of serverEvents(response.body)) {
         const parsed = jobEventSchema.safeParse(safeJson(data));
-        if (parsed.success && parsed.data.job_id === jobId && parsed.data.n > after) yield parsed.data;
+        if (!parsed.success || parsed.data.job_id !== jobId || parsed.data.n <= after) continue;
+        const { detail, ...event } = parsed.data;
+        yield detail === undefined ? event : { ...event, detail: visible(detail) };
       }
     },
   };

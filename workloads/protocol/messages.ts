@@ -7,6 +7,9 @@ import { PLATFORMS, ROLES } from '../../attestation/evidence.ts';
 import { RECEIVING_KEY_LENGTH } from '../../attestation/binding.ts';
 import { b64uText, cellName, compactJws, epochSeconds, hexText, jobId, keyId, tenantId, zoneName } from './wire.ts';
 
+/** Codes are shown to people: this is all that they are made of. */
+const codeText = z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/, 'a code: A-Z, 0-9, _');
+
 // Evidence on the wire
 
 export const evidenceSchema = z.strictObject({ platform: z.enum(PLATFORMS), document: b64uText(1, 32_768) });
@@ -164,7 +167,7 @@ export const jobSchema = z.strictObject({
   job_id: jobId,
   state: z.enum(JOB_STATES),
   /** Why a job was rejected or failed. */
-  code: z.string().optional(),
+  code: codeText.optional(),
   message_digest: hexText(32),
   size: z.number().int(),
   accepted_at: z.number(),
@@ -193,11 +196,11 @@ export const leaseResponseSchema = z.strictObject({ jobs: z.array(leaseSchema), 
 const leased = { tenant_id: tenantId, job_id: jobId, lease_token: b64uText(16) };
 export const heartbeatRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64) });
 export const heartbeatResponseSchema = z.strictObject({ lost: z.array(jobId), lease_until: z.number() });
-export const giveBackRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64), code: z.string().max(64) });
+export const giveBackRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64), code: codeText });
 export const completeRequestSchema = z.strictObject({
   ...leased,
   outcome: z.enum(['completed', 'rejected', 'failed']),
-  code: z.string().max(64).optional(),
+  code: codeText.optional(),
   /** Absent only when the message could not be opened, so that there is no key to seal to. */
   result: sealedSchema.optional(),
 });
@@ -220,7 +223,7 @@ export const resultPayloadSchema = z.strictObject({
   tenant_id: tenantId, job_id: jobId,
   message_id: b64uText(32), commitment: b64uText(32), body_digest: hexText(32),
   outcome: z.enum(['completed', 'rejected', 'failed']),
-  code: z.string().max(64).optional(),
+  code: codeText.optional(),
   result: countResultSchema.optional(),
   model_digest: hexText(32), claims_digest: hexText(32),
   cell: cellName, epoch: z.number().int().min(1), policy_revision: z.number().int().min(1), at: epochSeconds,
