@@ -79,8 +79,9 @@ function describe(error: unknown): { exit: number; body: Record<string, unknown>
     return { exit: error.exit, body: { code: error.code, message: error.message, next: error.next }, lines: [`error ${error.code}: ${error.message}`, `  next: ${error.next}`] };
   }
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') {
-    const next = 'next' in error && typeof error.next === 'string' ? error.next : undefined;
-    const unavailable = ['ECONNREFUSED', 'ECONNRESET', 'ENOENT_SOCKET', 'UNREACHABLE', 'BROKER_UNAVAILABLE', 'LEDGER_UNAVAILABLE', 'BACK_PRESSURE'].includes(error.code);
+    const given = 'next' in error && typeof error.next === 'string' ? error.next : undefined;
+    const next = given ?? (error.code === 'NETWORK' ? 'Is the cell up? ccc up starts one; ccc doctor looks at it.' : undefined);
+    const unavailable = ['NETWORK', 'UNREACHABLE', 'BROKER_UNAVAILABLE', 'LEDGER_UNAVAILABLE', 'BACK_PRESSURE'].includes(error.code);
     return {
       exit: unavailable ? EXIT.unavailable : EXIT.failed,
       body: { code: error.code, message: error.message, next },

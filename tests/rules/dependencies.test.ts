@@ -46,6 +46,19 @@ describe('dependencies point one way', () => {
     expect(wrong).toEqual([]);
   });
 
+  it.each([
+    ['workloads/broker/main.ts', ['@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'zod']],
+    ['workloads/counter/main.ts', ['@aws-crypto/client-node', '@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'onnxruntime-node', 'sharp', 'zod']],
+  ])('the trusted base of %s is these packages', async (entry, packages) => {
+    expect((await importClosure(entry)).packages).toEqual(packages);
+  });
+
+  it('the process that parses pictures holds neither keys nor a way to ask for them', async () => {
+    const { files, packages } = await importClosure('workloads/counter/sandbox-child.ts');
+    expect(packages).toEqual(['onnxruntime-node', 'sharp', 'zod']);
+    expect(files.filter((f) => /hpke|jws|pop|session|gateway|client|http/.test(f))).toEqual([]);
+  });
+
   it('the verify path holds no Node built-in', async () => {
     const { files } = await importClosure('attestation/registry.ts');
     expect(files.length).toBeGreaterThan(5);
