@@ -3,8 +3,13 @@
  * lifetimes. Everything can be set, so a test can change exactly one thing under signatures that verify. Isomorphic.
  */
 import { type Bytes, bytes, concat, randomBytes, utf8 } from '../../bytes.ts';
-import { KEY_USAGES, type KeyUsage } from '../../formats/x509.ts';
-import { bits, bool, der, explicit, integer, namedBits, octets, oid, printable, sequence, set, time, utf8String } from './der-writer.ts';
+import type { KeyUsage } from '../../formats/x509.ts';
+import { bits, der, explicit, integer, oid, sequence, time } from './der-writer.ts';
+import { basicConstraints, dn, type Extension, extension, keyUsage } from './issue.ts';
+import { derSignature } from './keys.ts';
+
+export type { Extension } from './issue.ts';
+export { derSignature } from './keys.ts';
 
 const P384 = { name: 'ECDSA', namedCurve: 'P-384' } as const;
 const ES384 = { name: 'ECDSA', hash: 'SHA-384' } as const;
@@ -13,8 +18,6 @@ const DAY = 24 * HOUR;
 export const ECDSA_SHA384 = sequence(oid('1.2.840.10045.4.3.3'));
 export const LEVELS = ['root', 'regional', 'zonal', 'instance', 'leaf'] as const;
 export type Level = (typeof LEVELS)[number];
-
-export interface Extension { readonly id: string; readonly critical: boolean; readonly value: Bytes }
 
 export interface CertificateFields {
   /** 2 means v3. */
@@ -69,8 +72,7 @@ const randomHex = (digits: number): string => Array.from(randomBytes(digits), (b
 
 /** Attributes in AWS's order for root, regional, instance and leaf names. */
 export function name(commonName: string, organization = 'Amazon'): Bytes {
-  const parts: [string, Bytes][] = [['2.5.4.6', printable('US')], ['2.5.4.10', utf8String(organization)], ['2.5.4.11', utf8String('AWS')], ['2.5.4.3', utf8String(commonName)]];
-  return sequence(...parts.map(([id, value]) => set(sequence(oid(id), value))));
+  return dn([['C', 'US'], ['O', organization], ['OU', 'AWS'], ['CN', commonName]]);
 }
 
 /** Says what it is in the field that people read. */
@@ -128,8 +130,8 @@ export const spkiOf = async (keys: CryptoKeyPair): Promise<Bytes> => new Uint8Ar
 /** Certificate (RFC 5280, section 4.1), signed ECDSA with SHA-384. */
 export async function issue(fields: CertificateFields, key: CryptoKey): Promise<Bytes> {
   const extensions = [
-    extension({ id: '2.5.29.19', critical: true, value: basicConstraints(fields) }),
-    ...(fields.keyUsage === null ? [] : [extension({ id: '2.5.29.15', critical: fields.ca, value: namedBits(fields.keyUsage.map((u) => KEY_USAGES.indexOf(u))) })]),
+    extension(basicConstraints(fields.ca, fields.pathLen)),
+    ...(fields.keyUsage === null ? [] : [extension(keyUsage(fields.keyUsage, fields.ca))]),
     ...fields.extensions.map(extension),
   ];
   const tbs = sequence(
@@ -138,12 +140,6 @@ export async function issue(fields: CertificateFields, key: CryptoKey): Promise<
   );
   return sequence(tbs, fields.algorithm, bits(derSignature(new Uint8Array(await crypto.subtle.sign(ES384, key, tbs)))));
 }
-
-/** Ecdsa-Sig-Value of r ‖ s. */
-export const derSignature = (raw: Bytes): Bytes => sequence(integer(raw.subarray(0, raw.length / 2)), integer(raw.subarray(raw.length / 2)));
-
-const extension = (e: Extension): Bytes => sequence(oid(e.id), ...(e.critical ? [bool(true)] : []), octets(e.value));
-const basicConstraints = ({ ca, pathLen }: CertificateFields): Bytes => sequence(...(ca ? [bool(true)] : []), ...(pathLen === null ? [] : [integer(bytes([pathLen]))]));
 
 /** An extension that nobody knows, for tests and for AWS-like non-critical ones. */
 export const unknownExtension = (critical: boolean): Extension => ({ id: '1.3.6.1.4.1.99999.1', critical, value: der(0x04, utf8('?')) });
