@@ -1,0 +1,87 @@
+/** Jobs a second through a whole cell against the bare counting loop, on the same cores at the same hour. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BareLoops } from './bare-loops.ts';
+import { type BenchCell, type Message, TENANT } from './cell.ts';
+import { load } from './machine.ts';
+import { cpuMs } from './processes.ts';
+import { atLeast, ms, ratio, type Goal, type Section } from './section.ts';
+import { quantile } from './stats.ts';
+
+const SUBMITTERS = 4;
+const POLL_MS = 200;
+
+/** From the first acceptance to the last completion, by the ledger's own times. */
+async function throughput(cell: BenchCell, messages: readonly Message[]): Promise<number> {
+  const queue = messages.entries();
+  await Promise.all(Array.from({ length: SUBMITTERS }, async () => {
+    for (const [turn, message] of queue) await cell.submit(message, turn);
+  }));
+  const ids = messages.map(({ jobId }) => jobId);
+  for (;;) {
+    const { rows: [row] } = await cell.database.query<{ completed: number; over: number; from: string; until: string }>(
+      `select count(*) filter (where state = 'completed')::int as completed, count(*) filter (where due_at is null)::int as over,
+       min(accepted_at) as from, max(finished_at) as until from jobs where tenant_id = $1 and job_id = any($2)`, [TENANT, ids]);
+    if (row?.over === ids.length) {
+      if (row.completed !== ids.length) throw new Error(`${ids.length - row.completed} jobs did not complete`);
+      return (1000 * ids.length) / (Number(row.until) - Number(row.from));
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+const GROUPS = ['counters', 'gateway', 'broker', 'PostgreSQL', 'this process'] as const;
+type Group = (typeof GROUPS)[number];
+
+async function cpuByGroup(cell: BenchCell): Promise<Record<Group, number>> {
+  const of = async (prefix: string) => {
+    const times = await Promise.all(cell.processes.filter((p) => p.name.startsWith(prefix)).map(async (p) => cpuMs(p.pid() ?? -1)));
+    return times.reduce((a, b) => a + b, 0);
+  };
+  const own = process.cpuUsage();
+  const [counters, gateway, broker, database] = await Promise.all([of('counter'), of('gateway'), of('broker'), cpuMs(cell.databasePid() ?? -1)]);
+  return { counters, gateway, broker, PostgreSQL: database, 'this process': (own.user + own.system) / 1000 };
+}
+
+export interface PipelineOptions { readonly cell: BenchCell; readonly bare: BareLoops; readonly picture: Uint8Array; readonly rounds: number; readonly secondsEach: number }
+
+export async function pipeline({ cell, bare, picture, rounds, secondsEach }: PipelineOptions): Promise<Section> {
+  const goals: Goal[] = [];
+  const rows: string[][] = [];
+  const cpu: string[][] = [];
+  const counters = cell.processes.filter((p) => p.name.startsWith('counter'));
+  for (let n = counters.length; n >= 1; n--) {
+    const rates: { bare: number; cell: number }[] = [];
+    const used = Object.fromEntries(GROUPS.map((g) => [g, 0])) as Record<Group, number>;
+    let jobs = 0;
+    for (let round = 0; round < rounds; round++) {
+      const alone = await bare.run(n, secondsEach * 1000);
+      // As many as the bare loops counted in that time: both sides run equally long.
+      const messages = await cell.messages(Math.max(10, Math.round(alone * secondsEach)), picture);
+      const before = await cpuByGroup(cell);
+      rates.push({ bare: alone, cell: await throughput(cell, messages) });
+      const after = await cpuByGroup(cell);
+      for (const group of GROUPS) used[group] += after[group] - before[group];
+      jobs += messages.length;
+    }
+    const middle = (values: number[]) => quantile(values.sort((a, b) => a - b), 0.5);
+    const ratios = rates.map((r) => r.cell / r.bare);
+    rows.push([String(n), middle(rates.map((r) => r.bare)).toFixed(1), middle(rates.map((r) => r.cell)).toFixed(1), ratio(middle([...ratios])), ratio(Math.max(...ratios))]);
+    cpu.push([`${n} counter${n === 1 ? '' : 's'}, CPU ms a job`, ...GROUPS.map((g) => ms(used[g] / jobs))]);
+    goals.push(atLeast(`cell / bare loops, ${n} counter${n === 1 ? '' : 's'}`, middle([...ratios]), 0.9));
+    // The next round has one counter less; it gives back what it holds.
+    await counters[n - 1]?.stop();
+  }
+  return {
+    title: 'Pipeline',
+    about: [
+      'Jobs a second through a cell of real processes against N bare loops of workload.work in N processes, in turn. In the cell\'s figure: the upload of the encrypted message, the store and the ledger with',
+      'fsync, leases, the release of each data key by the broker with its stored receipt, decryption, counting in the sandbox, the sealed and signed result, events, logs. The client\'s part (encrypting, verifying) is',
+      'not; sending the messages is. Both sides share all cores of the machine, so with as many counters as cores everything but counting is taken from them.',
+    ],
+    head: ['counters', 'bare loops, pictures/s', 'cell, jobs/s', 'ratio, median', 'ratio, best round'],
+    rows,
+    more: { head: ['where the time goes', ...GROUPS], rows: cpu },
+    goals,
+    load: load(),
+  };
+}
