@@ -67,6 +67,10 @@ export function program(): Command {
     .addOption(data()).addOption(json()).option('--owner <key>', 'pinned public key of the deployment\'s owner (or $CCC_OWNER_KEY, or the cell\'s folder)')
     .action(run(async () => (await import('./commands/verify.ts')).verify));
 
+  ccc.command('vectors').description('judge a corpus of evidence and compare with what its MANIFEST.json expects')
+    .argument('<folder>', 'a folder with a MANIFEST.json').option('--json', 'one JSON line per vector on standard output')
+    .action(run(async () => (await import('./commands/vectors.ts')).vectors));
+
   const tenant = ccc.command('tenant').description('tenants of the cell (through its admin socket)');
   tenant.command('add').argument('<name>').requiredOption('--zone <zone>', 'compliance zone of the signed policy').addOption(data()).addOption(json())
     .description('add a tenant; the broker makes its keys').action(run(async () => (await import('./commands/tenant.ts')).tenantAdd));
