@@ -25,7 +25,10 @@ export async function climb<R>(leaf: PoolCertificate<R>, pool: readonly PoolCert
   const paths: PoolCertificate<R>[][] = [];
   let deadEnd: DeadEnd<R> = { kind: 'absent', chain: [leaf] };
   let signatures = 0;
-  const stuck = (kind: DeadEnd['kind'], chain: PoolCertificate<R>[]): void => {
+  const stuck = (reason: DeadEnd['kind'], chain: PoolCertificate<R>[]): void => {
+    const top = (chain.at(-1) as PoolCertificate<R>).certificate;
+    // Whatever else bears its name: a certificate that issued itself is a root that nobody pinned
+    const kind = chain.length > 1 && equal(top.issuer, top.subject) ? 'unpinned' : reason;
     if (chain.length > deadEnd.chain.length || deadEnd.chain.length === 1) deadEnd = { kind, chain };
   };
   const open: PoolCertificate<R>[][] = [[leaf]];
@@ -37,7 +40,7 @@ export async function climb<R>(leaf: PoolCertificate<R>, pool: readonly PoolCert
     }
     const named = pool.filter((c) => equal(c.certificate.subject, top.issuer) && !(chain as PoolCertificate<R>[]).some((d) => equal(c.certificate.der, d.certificate.der)));
     const fitting = named.filter((c) => keyIdsFit(top, c.certificate));
-    if (named.length === 0) stuck(chain.length > 1 && equal(top.issuer, top.subject) ? 'unpinned' : 'absent', chain);
+    if (named.length === 0) stuck('absent', chain);
     else if (fitting.length === 0) stuck('key-id', chain);
     else if (chain.length >= options.max) stuck('length', chain);
     else if (!options.algorithms.includes(top.algorithm)) stuck('algorithm', chain);
