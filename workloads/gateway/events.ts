@@ -16,7 +16,10 @@ function enter(core: Core, keyId: string): () => void {
   const held = counts.get(keyId) ?? 0;
   if (held >= core.limits.eventStreamsPerKey) throw new CccError('BACK_PRESSURE', 'Close another event stream first.', { detail: `${held} event streams are open`, retryAfter: core.limits.retryAfterSeconds });
   counts.set(keyId, held + 1);
+  let entered = true;
   return () => {
+    if (!entered) return;
+    entered = false;
     const left = (counts.get(keyId) ?? 1) - 1;
     if (left > 0) counts.set(keyId, left);
     else counts.delete(keyId);
@@ -73,7 +76,10 @@ export async function eventStream(core: Core, tenantId: string, jobId: string, r
   if (row.finishedAt !== undefined && (await core.ledger.events(tenantId, jobId, after)).length === 0) return reply.code(204).send();
   const leave = enter(core, request.apiKey?.id ?? '');
   const gone = new AbortController();
-  reply.raw.once('close', () => { gone.abort(); leave(); });
+  const end = (): void => { gone.abort(); leave(); };
+  reply.raw.once('close', end);
+  // Who hung up while the ledger was asked has closed already: nothing else would give the place back.
+  if (reply.raw.destroyed) end();
   const stream = Readable.from(frames(core, { tenantId, jobId }, after, AbortSignal.any([gone.signal, core.closing])), { objectMode: false });
   return reply.code(200).header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store').header('x-accel-buffering', 'no').send(stream);
 }

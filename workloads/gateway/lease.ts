@@ -16,6 +16,8 @@ export async function longLease(
   const gone = new AbortController();
   const onClose = (): void => gone.abort();
   request.raw.socket?.once('close', onClose);
+  // It may have gone while its session was looked at: nothing is leased to nobody.
+  if (request.raw.socket?.destroyed === true) onClose();
   const revision = core.documents.revision;
   // Waiting is between machines: by their clock, so a held test clock cannot make it endless.
   const deadline = performance.now() + wait_ms;
