@@ -55,7 +55,7 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
   try {
     await core.load.requireRoom();
     const promised = promisedLength(request.headers['content-length'], limits.messageBytes);
-    release = core.load.reserve(promised ?? limits.messageBytes);
+    release = core.load.reserve(promised ?? limits.messageBytes, tenantId);
     if (request.rawBody !== undefined) throw new CccError('UNSUPPORTED_MEDIA_TYPE', 'Send application/octet-stream.');
     // A request without any body, and so without a media type, has no parser that made this a stream.
     if (request.body === undefined || promised === 0) throw new CccError('BODY_EMPTY', 'Send an encrypted message as application/octet-stream.');

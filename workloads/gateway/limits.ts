@@ -12,6 +12,8 @@ export interface Limits {
   readonly messageBytes: number;
   /** Messages being uploaded, all together: they are held in memory until they are stored. */
   readonly uploadBudgetBytes: number;
+  /** Of that, what one tenant may hold. */
+  readonly uploadTenantBytes: number;
   /** From the first byte of a message to the last. */
   readonly uploadMs: number;
   /** Between two pieces of a message. */
@@ -62,6 +64,7 @@ const MIB = 1024 * 1024;
 export const LIMITS: Limits = Object.freeze({
   messageBytes: 20 * MIB,
   uploadBudgetBytes: 256 * MIB,
+  uploadTenantBytes: 128 * MIB,
   uploadMs: 60_000,
   uploadIdleMs: 10_000,
   lingerMs: 2_000,

@@ -12,6 +12,7 @@ export class Load {
   #checkedAt = Number.NEGATIVE_INFINITY;
   #flight: Promise<void> | undefined;
   #uploading = 0;
+  readonly #byTenant = new Map<string, number>();
 
   constructor(options: { ledger: Pick<Ledger, 'counts'>; limits: Limits; now: Clock }) {
     this.#ledger = options.ledger;
@@ -34,16 +35,22 @@ export class Load {
     }
   }
 
-  /** Memory for one upload; returns its release. @throws CccError BACK_PRESSURE */
-  reserve(bytes: number): () => void {
-    if (this.#uploading + bytes > this.#limits.uploadBudgetBytes) {
+  /** Memory for one upload; returns its release. No tenant may take all of it: slow uploads of one would lock out the others. @throws CccError BACK_PRESSURE */
+  reserve(bytes: number, tenantId = ''): () => void {
+    const mine = this.#byTenant.get(tenantId) ?? 0;
+    if (this.#uploading + bytes > this.#limits.uploadBudgetBytes || mine + bytes > this.#limits.uploadTenantBytes) {
       throw new CccError('BACK_PRESSURE', 'Send the same request again shortly.', { detail: 'Too many messages are being uploaded', retryAfter: this.#limits.retryAfterSeconds });
     }
     this.#uploading += bytes;
+    this.#byTenant.set(tenantId, mine + bytes);
     let held = true;
     return () => {
-      if (held) this.#uploading -= bytes;
+      if (!held) return;
       held = false;
+      this.#uploading -= bytes;
+      const left = (this.#byTenant.get(tenantId) ?? bytes) - bytes;
+      if (left > 0) this.#byTenant.set(tenantId, left);
+      else this.#byTenant.delete(tenantId);
     };
   }
 
