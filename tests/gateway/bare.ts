@@ -23,7 +23,8 @@ const ledger = new Proxy({
   job: async () => undefined,
 }, { get: (target, name) => Reflect.get(target, name) ?? (async () => { throw new Error(`not in the bare ledger: ${String(name)}`); }) }) as unknown as Ledger;
 
-export const bareGateway = (limits: GatewayOptions['limits'] = {}): Promise<Gateway> => createGateway({
-  ledger, blobs: {} as Blobs, broker: { origin: 'http://127.0.0.1:1' }, cell, configDigest: new Uint8Array(32), now: Date.now, log: createLog('test', { write: () => {} }),
+/** `more`: what this ledger can do besides. */
+export const bareGateway = (limits: GatewayOptions['limits'] = {}, more: Partial<Ledger> = {}): Promise<Gateway> => createGateway({
+  ledger: new Proxy(ledger, { get: (target, name) => Reflect.get(more, name) ?? Reflect.get(target, name) }), blobs: {} as Blobs, broker: { origin: 'http://127.0.0.1:1' }, cell, configDigest: new Uint8Array(32), now: Date.now, log: createLog('test', { write: () => {} }),
   limits: { rates: { submit: { burst: 1e6, perSecond: 1e6 }, read: { burst: 1e6, perSecond: 1e6 }, manifest: { burst: 1e6, perSecond: 1e6 } }, challenge: { burst: 1e6, perSecond: 1e6 }, ...limits },
 });
