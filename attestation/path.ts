@@ -166,7 +166,7 @@ async function judgePath<R extends PinnedRoot>(path: readonly PoolCertificate<R>
   const revocation = await checkRevocation(certificates, {
     crls: request.crls ?? [], require: request.requireCrl, scope: request.crlScope ?? 'all', graceSeconds: request.crlGraceSeconds ?? 0, skewSeconds: request.skewSeconds ?? 60,
     at: request.at, algorithms: request.algorithms, cache: request.cache,
-  }, judge, issuers);
+  }, judge, `${request.path}.crls`, (i) => (i === 0 ? request.path : `${issuers}[${i}]`));
   const root = path.at(-1)?.root;
   if (judge.failed || root === undefined) return undefined;
   return {

@@ -37,39 +37,37 @@ export function isDenied(certificate: Certificate, denied: readonly DeniedCertif
   return denied.some((d) => d.issuer === certificate.issuerText && d.serial.toLowerCase().replace(/^0+(?=.)/, '') === certificate.serial);
 }
 
-/** @param chain leaf first, root last, its signatures verified */
-export async function checkRevocation(chain: readonly Certificate[], policy: CrlPolicy, judge: Judge, path: string): Promise<Revocation> {
-  const crlPath = `${path}.crls`;
+/** @param chain leaf first, root last, its signatures verified. @param pathOf where a certificate of the chain is, for reasons */
+export async function checkRevocation(chain: readonly Certificate[], policy: CrlPolicy, judge: Judge, crlPath: string, pathOf: (i: number) => string): Promise<Revocation> {
   if (policy.require === 'off') {
     judge.skipped('CRL', crlPath);
     return { status: 'unchecked', crls: [] };
   }
   const lists = policy.crls.map((crl, i) => ('tbs' in crl ? crl : judge.parse('CRL-FORMAT', `${crlPath}[${i}]`, () => parseCrl(crl, `${crlPath}[${i}]`))));
-  const judged = new Map<Crl, boolean>();
-  let complete = true;
+  const good = new Set<Crl>();
+  const uncovered: string[] = [];
   for (const [i, certificate] of chain.slice(0, -1).entries()) {
     const issuer = chain[i + 1] as Certificate;
-    const where = `${path}[${i}].serialNumber`;
+    const where = `${pathOf(i)}.serialNumber`;
     const ours = lists.map((list, at) => ({ list, at })).filter((x): x is { list: Crl; at: number } => x.list !== undefined && equal(x.list.issuer, certificate.issuer));
     let covered = false;
     for (const { list, at } of ours) {
-      const known = judged.get(list);
-      const holds = known ?? await checkCrl(list, issuer, policy, judge, `${crlPath}[${at}]`);
-      judged.set(list, holds);
-      if (!holds) continue;
+      if (!await checkCrl(list, issuer, policy, judge, `${crlPath}[${at}]`)) continue;
+      good.add(list);
       covered = true;
       const entry = list.revoked.get(certificate.serial);
       judge.that('CRL-SERIAL', where, entry === undefined, () => ({ code: 'REVOKED', have: `${printable(certificate.issuerText)} ${certificate.serial}, revoked ${iso(entry?.revokedAt ?? 0)}, reason ${entry?.reason ?? 'not given'}`, need: 'a certificate that its issuer has not revoked', next: 'Its issuer no longer vouches for this certificate: move the workload to another machine.' }));
     }
     const needed = policy.scope === 'all' || i > 0;
-    if (!covered && needed) complete = false;
+    if (!covered && needed) uncovered.push(where);
     if (policy.require === 'require' && needed && ours.length === 0) {
       judge.that('CRL-PRESENT', where, false, () => ({ code: 'CRL_ABSENT', have: lists.length === 0 ? 'no list' : `lists of ${[...new Set(lists.map((l) => (l === undefined ? 'nobody' : printable(l.issuerText))))].join(' and ')}`, need: `a list of ${printable(certificate.issuerText)}`, next: FETCH }));
     } else if (covered) judge.that('CRL-PRESENT', where, true, () => ({ code: 'CRL_ABSENT', next: FETCH }));
-    else if (needed) judge.skipped('CRL-PRESENT', where);
   }
-  const good = [...judged].filter(([, holds]) => holds).map(([l]): CrlFact => ({ issuer: l.issuerText, number: l.number, thisUpdate: l.thisUpdate, nextUpdate: l.nextUpdate, stale: l.nextUpdate < policy.at }));
-  return { status: complete ? 'good' : 'unchecked', crls: good };
+  // After the others: certificates may share a place in the list of checks, and what was left out must stay visible there
+  for (const where of uncovered) judge.skipped('CRL-PRESENT', where);
+  const crls = [...good].map((l): CrlFact => ({ issuer: l.issuerText, number: l.number, thisUpdate: l.thisUpdate, nextUpdate: l.nextUpdate, stale: l.nextUpdate < policy.at }));
+  return { status: uncovered.length === 0 ? 'good' : 'unchecked', crls };
 }
 
 /** Whether `crl` is a current, authentic list of `issuer`; each failing check leaves its reason. */
@@ -82,8 +80,9 @@ export async function checkCrl(crl: Crl, issuer: Certificate, policy: Pick<CrlPo
   const begun = judge.that('CRL-THIS-UPDATE', `${path}.thisUpdate`, crl.thisUpdate <= at + skewSeconds, () => ({ code: 'CRL_NOT_YET_VALID', have: iso(at), need: `from ${iso(crl.thisUpdate)}`, next: 'Compare the clocks of the verifier and of the issuer.' }));
   const current = judge.that('CRL-NEXT-UPDATE', `${path}.nextUpdate`, crl.nextUpdate + graceSeconds >= at, () => ({ code: 'CRL_EXPIRED', have: iso(at), need: `until ${iso(crl.nextUpdate + graceSeconds)}`, next: FETCH }));
   const allowed = algorithms.includes(crl.algorithm);
-  const signed = judge.that('CRL-SIGNATURE', `${path}.signature`, allowed && named && sameKey ? await signedBy(crl, issuer, policy.cache) : allowed, () => ({ code: 'CRL_SIGNATURE', have: allowed ? 'a signature that the issuer\'s key does not verify' : crl.algorithm, need: allowed ? `one by ${printable(issuer.subjectText)}` : algorithms.join(', '), next: FETCH }));
-  return named && sameKey && maySign && begun && current && signed;
+  if (!named || !sameKey) return false;
+  const signed = judge.that('CRL-SIGNATURE', `${path}.signature`, allowed && await signedBy(crl, issuer, policy.cache), () => ({ code: 'CRL_SIGNATURE', have: allowed ? 'a signature that the issuer\'s key does not verify' : crl.algorithm, need: allowed ? `one by ${printable(issuer.subjectText)}` : algorithms.join(', '), next: FETCH }));
+  return maySign && begun && current && signed;
 }
 
 async function signedBy(crl: Crl, issuer: Certificate, cache: ChainCache | undefined): Promise<boolean> {

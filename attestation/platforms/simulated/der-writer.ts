@@ -15,6 +15,12 @@ function derLength(length: number): Bytes {
 }
 
 export const sequence = (...parts: Uint8Array[]): Bytes => der(TAG.sequence, ...parts);
+/** A SEQUENCE of any number of values: an argument list holds some ten thousand only. */
+export function longSequence(parts: readonly Uint8Array[]): Bytes {
+  const chunks: Bytes[] = [];
+  for (let at = 0; at < parts.length; at += 1000) chunks.push(concat(...parts.slice(at, at + 1000)));
+  return der(TAG.sequence, concat(...chunks));
+}
 export const set = (...parts: Uint8Array[]): Bytes => der(TAG.set, ...parts);
 export const octets = (value: Uint8Array): Bytes => der(TAG.octetString, value);
 export const bits = (value: Uint8Array, unused = 0): Bytes => der(TAG.bitString, bytes([unused]), value);

@@ -6,7 +6,7 @@ import { type Bytes, bytes, concat, randomBytes, utf8 } from '../../bytes.ts';
 import { KEY_USAGES, type KeyUsage } from '../../formats/extensions.ts';
 import { OID } from '../../formats/oid.ts';
 import type { SignatureAlgorithm } from '../../formats/signature.ts';
-import { bits, bool, der, explicit, integer, namedBits, octets, oid, printable, sequence, set, time, utf8String } from './der-writer.ts';
+import { bits, bool, der, explicit, integer, longSequence, namedBits, octets, oid, printable, sequence, set, time, utf8String } from './der-writer.ts';
 import { defaultAlgorithm, type SigningKey, signDer } from './keys.ts';
 
 export interface Extension { readonly id: string; readonly critical: boolean; readonly value: Bytes }
@@ -127,7 +127,7 @@ export async function issueCrl(t: CrlTemplate, signer: SigningKey): Promise<Byte
   });
   const tbs = sequence(
     ...(t.version === 0 ? [] : [integer(bytes([t.version]))]), t.innerAlgorithm ?? ALGORITHMS[t.algorithm], t.issuer, time(t.thisUpdate), ...(t.nextUpdate === null ? [] : [time(t.nextUpdate)]),
-    ...(entries.length === 0 ? [] : [sequence(...entries)]), ...(t.extensions.length === 0 ? [] : [explicit(0, sequence(...t.extensions.map(extension)))]),
+    ...(entries.length === 0 ? [] : [longSequence(entries)]), ...(t.extensions.length === 0 ? [] : [explicit(0, sequence(...t.extensions.map(extension)))]),
   );
   return sequence(tbs, t.outerAlgorithm ?? ALGORITHMS[t.algorithm], bits(await signDer(signer, t.algorithm, tbs)));
 }
