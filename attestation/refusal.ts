@@ -15,6 +15,9 @@ export const REFUSAL_CODES = [
   'CRL_ABSENT', 'CRL_FORMAT', 'CRL_ISSUER', 'CRL_SIGNATURE', 'CRL_EXPIRED', 'CRL_NOT_YET_VALID',
   // What vendors publish about their platforms: TCB information, identities, registries
   'COLLATERAL_ABSENT', 'COLLATERAL_FORMAT', 'COLLATERAL_SIGNATURE', 'COLLATERAL_EXPIRED', 'COLLATERAL_NOT_YET_VALID', 'COLLATERAL_MISMATCH', 'COLLATERAL_EVALUATION',
+  // TPM quotes, their registers and keys; the event log; Azure's host compatibility layer
+  'TPM_FORMAT', 'PCR_BANK', 'PCR_SELECTION', 'PCR_DIGEST', 'UNQUOTED_PCR', 'TPM_CLOCK', 'AK_ATTRIBUTES', 'AK_UNBOUND', 'EVENTLOG_FORMAT', 'EVENTLOG_ORDER', 'EVENTLOG_ALGORITHM',
+  'HCL_FORMAT', 'HCL_BINDING', 'HCL_KEY', 'HCL_REPORT_TYPE',
   // Intel's quoting enclave and TDX module
   'QE_IDENTITY', 'QE_BINDING', 'TDX_MODULE',
   // Freshness and binding
