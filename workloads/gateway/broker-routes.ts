@@ -59,8 +59,6 @@ export function brokerRoutes(core: Core): Route<InternalAuth>[] {
 }
 
 async function tellReleased(core: Core, receipts: readonly BrokerReceipt[]): Promise<void> {
-  for (const { operation, tenant_id, job_id } of receipts) {
-    if (operation !== 'released' || job_id === undefined) continue;
-    await core.ledger.recordEvent(tenant_id, job_id, 'released').catch((error: unknown) => core.log.warn('event not recorded', { job_id, ...errorFields(error) }));
-  }
+  const released = receipts.flatMap(({ operation, tenant_id, job_id }) => (operation === 'released' && job_id !== undefined ? [{ tenantId: tenant_id, jobId: job_id }] : []));
+  await core.ledger.recordEvents(released, 'released').catch((error: unknown) => core.log.warn('events not recorded', { count_jobs: released.length, ...errorFields(error) }));
 }

@@ -91,8 +91,7 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
       handler: async ({ body, request }) => {
         const sid = await registered(sessionOf(request));
         const lease = toRef(body);
-        if (body.outcome === 'completed' && await core.ledger.leaseHeld(lease)) await core.ledger.recordEvent(lease.tenantId, lease.jobId, 'counted');
-        const answer = await core.ledger.complete({ ...lease, outcome: body.outcome, sessionId: sid, ...(body.code === undefined ? {} : { code: body.code }), ...(body.result === undefined ? {} : { result: body.result }) });
+        const answer = await core.ledger.complete({ ...lease, outcome: body.outcome, counted: body.outcome === 'completed', sessionId: sid, ...(body.code === undefined ? {} : { code: body.code }), ...(body.result === undefined ? {} : { result: body.result }) });
         core.log.info('job ended', { job_id: lease.jobId, tenant_id: lease.tenantId, state: answer.state, ...(body.code === undefined ? {} : { code: body.code }) });
         return answer;
       },

@@ -95,20 +95,38 @@ export async function events({ db }: Context, tenantId: string, jobId: string, a
   return rows.map(({ n, event, at, detail }) => ({ n, event, at, ...(detail === null ? {} : { detail }) }));
 }
 
-/** Once per lease: repeating the note after a lost answer adds none. */
-export async function recordEvent({ db, now }: Context, tenantId: string, jobId: string, event: 'released' | 'counted', detail?: string): Promise<boolean> {
-  return await transact(db, async (tx) => {
-    // A note decides nothing, so it need not wait for the disk.
-    await sql`set local synchronous_commit = off`.execute(tx);
-    const row = await tx.selectFrom('jobs').select(['state', 'events']).where('tenant_id', '=', tenantId).where('job_id', '=', jobId).forUpdate().executeTakeFirst();
-    if (row === undefined || (row.state !== 'accepted' && row.state !== 'leased')) return false;
-    const since = await tx.selectFrom('job_events').select(['n', 'event']).where('tenant_id', '=', tenantId).where('job_id', '=', jobId)
-      .where('event', 'in', ['leased', event]).orderBy('n', 'desc').limit(1).executeTakeFirst();
-    if (since?.event === event) return true;
-    const n = row.events + 1;
-    await tx.updateTable('jobs').set({ events: n }).where('tenant_id', '=', tenantId).where('job_id', '=', jobId).execute();
-    await tx.insertInto('job_events').values({ tenant_id: tenantId, job_id: jobId, n, event, at: now(), detail: detail ?? null }).execute();
-    await sql`select pg_notify(${EVENT_CHANNEL}, ${`${tenantId}/${jobId}`})`.execute(tx);
-    return true;
+export interface JobName { readonly tenantId: string; readonly jobId: string }
+
+/**
+ * One transaction for all of them. Once per lease: repeating the note after a lost answer adds none.
+ * @returns which are still open, in the order given
+ */
+export async function recordEvents({ db, now }: Context, jobs: readonly JobName[], event: 'released' | 'counted', detail?: string): Promise<boolean[]> {
+  if (jobs.length === 0) return [];
+  const named = sql`unnest(${jobs.map((j) => j.tenantId)}::text[], ${jobs.map((j) => j.jobId)}::text[]) as named (tenant_id, job_id)`;
+  const open = await transact(db, async (tx) => {
+    // Locked in the order of their keys: two batches never wait for each other in a circle. A note decides nothing, so it need not wait for the disk.
+    const { rows } = await sql<{ tenant_id: string; job_id: string }>`
+      select tenant_id, job_id, set_config('synchronous_commit', 'off', true) from jobs
+      where (tenant_id, job_id) in (select tenant_id, job_id from ${named}) and state in ('accepted', 'leased')
+      order by tenant_id, job_id for update`.execute(tx);
+    // A statement of its own: it sees what was noted while the rows were waited for. What is not open is not locked, and stays as it is.
+    if (rows.length > 0) await sql`
+      with fresh as (
+        select j.tenant_id, j.job_id from jobs j
+        join unnest(${rows.map((r) => r.tenant_id)}::text[], ${rows.map((r) => r.job_id)}::text[]) as locked (tenant_id, job_id) using (tenant_id, job_id)
+        where ${event} is distinct from (
+          select e.event from job_events e where e.tenant_id = j.tenant_id and e.job_id = j.job_id and e.event in ('leased', ${event}) order by e.n desc limit 1)
+      ), noted as (
+        update jobs set events = events + 1 from fresh where jobs.tenant_id = fresh.tenant_id and jobs.job_id = fresh.job_id returning jobs.*
+      ), written as (
+        insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, ${event}, ${now()}::bigint, ${detail ?? null}::text from noted
+      )
+      select pg_notify(${EVENT_CHANNEL}, ${eventPayload('noted')}) from noted`.execute(tx);
+    return new Set(rows.map((r) => `${r.tenant_id}/${r.job_id}`));
   });
+  return jobs.map((j) => open.has(`${j.tenantId}/${j.jobId}`));
 }
+
+export const recordEvent = async (context: Context, tenantId: string, jobId: string, event: 'released' | 'counted', detail?: string): Promise<boolean> =>
+  (await recordEvents(context, [{ tenantId, jobId }], event, detail))[0] === true;

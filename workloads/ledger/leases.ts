@@ -157,7 +157,7 @@ export async function complete(context: Context, c: Completion): Promise<Complet
     // The fence: only the holder of the token the job has now, only while it is leased. The primary key of `results` is the second one.
     const { rows } = await sql<{ attempts: number }>`
       with done as (
-        update jobs set state = ${c.outcome}, code = ${code}, due_at = null, finished_at = ${at}::bigint, session_id = ${c.sessionId}, events = events + 1
+        update jobs set state = ${c.outcome}, code = ${code}, due_at = null, finished_at = ${at}::bigint, session_id = ${c.sessionId}, events = events + ${c.counted === true ? 2 : 1}::int
         where tenant_id = ${c.tenantId} and job_id = ${c.jobId} and lease_token = ${c.leaseToken} and state = 'leased'
         returning *
       ), result as (
@@ -165,6 +165,7 @@ export async function complete(context: Context, c: Completion): Promise<Complet
         select tenant_id, job_id, state, code, ${sealed}::text, session_id, ${cell}, ${at}::bigint from done
       ), noted as (
         insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from done
+        union all select tenant_id, job_id, events - 1, 'counted', ${at}::bigint, null from done where ${c.counted === true}
       )
       select attempts, pg_notify(${EVENT_CHANNEL}, ${eventPayload('done')}) from done`.execute(tx);
     const done = rows[0];

@@ -73,6 +73,8 @@ export interface Completion extends LeaseRef {
   readonly code?: string;
   readonly result?: Sealed;
   readonly sessionId: string;
+  /** Notes the event `counted` before that of the outcome, in the same transaction. */
+  readonly counted?: boolean;
 }
 /**
  * `recorded`: this completion is the one that stands, now or from before. Otherwise no row was changed: `stale` when the lease was
@@ -152,6 +154,8 @@ export interface Ledger {
   events(tenantId: string, jobId: string, after: number): Promise<JobEventRecord[]>;
   /** For what the ledger cannot know (`released`, `counted`). false: no such job, or it is final. */
   recordEvent(tenantId: string, jobId: string, event: 'released' | 'counted', detail?: string): Promise<boolean>;
+  /** The same for several jobs at once; an answer for each. */
+  recordEvents(jobs: readonly { tenantId: string; jobId: string }[], event: 'released' | 'counted', detail?: string): Promise<boolean[]>;
 
   /** Insert only: a key is never changed. @throws LedgerError TENANT_UNKNOWN */
   putTenantKey(key: StoredKey): Promise<PutOutcome>;

@@ -55,6 +55,7 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     jobs: bound(jobs.jobs),
     events: bound(jobs.events),
     recordEvent: bound(jobs.recordEvent),
+    recordEvents: bound(jobs.recordEvents),
     putTenantKeys: bound(putTenantKeys),
     putTenantKey: (key) => putTenantKeys(context, [key]),
     tenantKeys: bound(tenantKeys),

@@ -102,21 +102,25 @@ export async function tenantKeyCount({ db }: Context): Promise<number> {
 export async function appendReceipts(context: Context, receipts: readonly NewReceipt[]): Promise<PutOutcome> {
   return await allOrNone(context, async (tx) => {
     const records = [];
-    const last = new Map<string, number>();
-    for (const r of [...receipts].sort((a, b) => (a.instance === b.instance ? a.seq - b.seq : a.instance < b.instance ? -1 : 1))) {
-      const before = last.get(r.instance)
-        ?? (await tx.selectFrom('receipts').select((e) => e.fn.max('seq').as('seq')).where('instance', '=', r.instance).executeTakeFirst())?.seq
-        ?? 0;
-      if (r.seq > before + 1) throw new Conflict();
-      const row = { instance: r.instance, seq: r.seq, jws: r.jws, tenant_id: r.tenantId, job_id: r.jobId ?? null, at: context.now() };
-      const { numInsertedOrUpdatedRows: added } = await tx.insertInto('receipts').values(row).onConflict((c) => c.columns(['instance', 'seq']).doNothing()).executeTakeFirstOrThrow();
-      if (added === 0n) {
-        const found = await tx.selectFrom('receipts').select(['jws', 'tenant_id', 'job_id']).where('instance', '=', r.instance).where('seq', '=', r.seq).executeTakeFirstOrThrow();
-        if (found.jws !== row.jws || found.tenant_id !== row.tenant_id || found.job_id !== row.job_id) throw new Conflict();
-      } else {
-        records.push({ kind: 'receipt-stored', body: { instance: r.instance, seq: r.seq, tenant_id: r.tenantId, digest: digest(r.jws), ...(r.jobId === undefined ? {} : { job_id: r.jobId }) } });
+    const sorted = [...receipts].sort((a, b) => (a.instance === b.instance ? a.seq - b.seq : a.instance < b.instance ? -1 : 1));
+    for (const instance of new Set(sorted.map((r) => r.instance))) {
+      const mine = sorted.filter((r) => r.instance === instance);
+      let last = (await tx.selectFrom('receipts').select((e) => e.fn.max('seq').as('seq')).where('instance', '=', instance).executeTakeFirst())?.seq ?? 0;
+      for (const { seq } of mine) {
+        if (seq > last + 1) throw new Conflict();
+        last = Math.max(last, seq);
       }
-      last.set(r.instance, Math.max(before, r.seq));
+      const rows = mine.map((r) => ({ instance, seq: r.seq, jws: r.jws, tenant_id: r.tenantId, job_id: r.jobId ?? null, at: context.now() }));
+      const added = new Set((await tx.insertInto('receipts').values(rows).onConflict((c) => c.columns(['instance', 'seq']).doNothing()).returning('seq').execute()).map((r) => r.seq));
+      for (const row of rows) {
+        // Twice in one request is the same as stored before: the second must be the first.
+        if (added.delete(row.seq)) {
+          records.push({ kind: 'receipt-stored', body: { instance, seq: row.seq, tenant_id: row.tenant_id, digest: digest(row.jws), ...(row.job_id === null ? {} : { job_id: row.job_id }) } });
+          continue;
+        }
+        const found = await tx.selectFrom('receipts').select(['jws', 'tenant_id', 'job_id']).where('instance', '=', instance).where('seq', '=', row.seq).executeTakeFirstOrThrow();
+        if (found.jws !== row.jws || found.tenant_id !== row.tenant_id || found.job_id !== row.job_id) throw new Conflict();
+      }
     }
     await appendAudit(tx, context, records);
     return records.length > 0 ? 'stored' : 'same';

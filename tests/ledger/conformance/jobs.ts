@@ -126,6 +126,25 @@ export function jobTests(engine: () => Engine): void {
       expect((await ledger.events(TENANT, jobId, 4)).map((e) => e.n)).toEqual([5, 6]);
     });
 
+    it('notes an event of several jobs at once, and "counted" together with the completion', async () => {
+      const { ledger } = await fresh();
+      const ids = [];
+      for (let i = 0; i < 3; i++) ids.push((await ledger.accept(newJob())).job.jobId);
+      const leases = await ledger.lease({ max: 3, leaseMs: 1000, sessionId: 's' });
+      await ledger.complete({ ...leases[0]!, outcome: 'failed', code: 'X', sessionId: 's' });
+      const [over, first, second] = leases.map(({ tenantId, jobId }) => ({ tenantId, jobId }));
+      const unknown = { tenantId: TENANT, jobId: newJob().jobId };
+      expect(await ledger.recordEvents([second!, over!, unknown, first!], 'released')).toEqual([true, false, false, true]);
+      expect(await ledger.recordEvents([first!], 'released')).toEqual([true]);
+      expect(await ledger.recordEvents([], 'released')).toEqual([]);
+      expect(await ledger.complete({ ...leases[1]!, outcome: 'completed', counted: true, sessionId: 's' })).toEqual({ recorded: true, state: 'completed' });
+      expect(await ledger.complete({ ...leases[1]!, outcome: 'completed', counted: true, sessionId: 's' })).toEqual({ recorded: true, state: 'completed' });
+      const told = async (job: { jobId: string }) => (await ledger.events(TENANT, job.jobId, 0)).map((e) => `${e.n} ${e.event}`);
+      expect(await told(first!)).toEqual(['1 accepted', '2 leased', '3 released', '4 counted', '5 completed']);
+      expect(await told(second!)).toEqual(['1 accepted', '2 leased', '3 released']);
+      expect(await told(over!)).toEqual(['1 accepted', '2 leased', '3 failed']);
+    });
+
     it('rings for work and for events, of other ledgers too', async () => {
       const { ledger, url } = await fresh();
       const other = keep(await openLedger({ url, now: Date.now, cell: 'cell-a' }));
