@@ -3,16 +3,24 @@ import type { ChainCache } from './chain-cache.ts';
 import type { Collateral } from './collateral/collateral.ts';
 import type { NormalizedClaims } from './claims.ts';
 import type { BindingFields, Evidence, Platform } from './evidence.ts';
+import type { RootPurpose } from './trust/purposes.ts';
 
 /** A pinned root. The root carried in evidence is compared with this and then discarded. */
 export interface TrustRoot {
   readonly name: string;
-  readonly platform: Platform;
+  /** The only thing it is good for: trust/purposes.ts. */
+  readonly purpose: RootPurpose;
+  /** Absent: good for every adapter that needs this purpose (AMD's and Intel's roots are below several clouds). */
+  readonly platform?: Platform;
   /** Claims repeat it; only the policy decides whether `development` is good for anything. */
   readonly anchor: 'production' | 'development';
-  /** SHA-256 of the certificate's DER and of its SPKI, lower-case hex. */
+  /** SHA-256 of the certificate's DER, lower-case hex. */
   readonly certSha256: string;
-  readonly spkiSha256: string;
+  /**
+   * SHA-256 of its SPKI, lower-case hex. Absent only where the certificate could not be had when it was pinned; its hash alone pins the key
+   * too, because the key is part of the certificate.
+   */
+  readonly spkiSha256?: string;
 }
 
 export interface TrustContext {

@@ -18,7 +18,8 @@ import { climb, type DeadEnd, type PoolCertificate } from './path-building.ts';
 import { printable } from './refusal.ts';
 import { checkRevocation, type CrlFact, type CrlPolicy, type DeniedCertificate } from './revocation.ts';
 
-export interface PinnedRoot { readonly name: string; readonly certSha256: string; readonly spkiSha256: string }
+/** Without `spkiSha256` the certificate's hash alone pins the key that is in it. */
+export interface PinnedRoot { readonly name: string; readonly certSha256: string; readonly spkiSha256?: string }
 
 /** What the leaf must be, besides no CA. */
 export interface LeafProfile {
@@ -124,7 +125,8 @@ async function poolEntry<R extends PinnedRoot>(certificate: Certificate, roots: 
   const root = roots.find((r) => r.certSha256 === digest);
   if (root === undefined) return { certificate, root, unpinnedKey: null, sha256: digest };
   const key = hex(await sha256(certificate.spki));
-  return { certificate, root: root.spkiSha256 === key ? root : undefined, unpinnedKey: root.spkiSha256 === key ? null : key, sha256: digest };
+  const fits = root.spkiSha256 === undefined || root.spkiSha256 === key;
+  return { certificate, root: fits ? root : undefined, unpinnedKey: fits ? null : key, sha256: digest };
 }
 
 function checkRoots(pool: readonly (PoolCertificate & { unpinnedKey: string | null; sha256: string })[], request: PathRequest, issuers: string, judge: Judge): boolean {

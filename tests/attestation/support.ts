@@ -32,7 +32,7 @@ export function registers(change: Record<number, Bytes> = {}): Map<number, Bytes
 
 export async function trustRoot(certificate: Bytes, anchor: TrustRoot['anchor'] = 'production'): Promise<TrustRoot> {
   const { spki } = parseCertificate(certificate, 'root');
-  return { name: 'test root', platform: 'aws-nitro', anchor, certSha256: hex(await sha256(certificate)), spkiSha256: hex(await sha256(spki)) };
+  return { name: 'test root', purpose: 'aws-nitro', platform: 'aws-nitro', anchor, certSha256: hex(await sha256(certificate)), spkiSha256: hex(await sha256(spki)) };
 }
 
 export interface World { readonly chain: SimulatedChain; readonly root: TrustRoot; readonly trust: TrustContext }

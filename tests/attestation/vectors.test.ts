@@ -6,6 +6,7 @@ import { hex, sha256 } from '../../attestation/bytes.ts';
 import { parseCoseSign1, sigStructure } from '../../attestation/formats/cose.ts';
 import { verifyDocument } from '../../attestation/platforms/aws-nitro/verify.ts';
 import type { RefusalCode } from '../../attestation/refusal.ts';
+import { rootsFor } from '../../attestation/trust/purposes.ts';
 import { PRODUCTION_ROOTS } from '../../attestation/trust/roots.ts';
 import { manifest, NO_VECTORS, refused, trustRoot, vector } from './support.ts';
 
@@ -63,15 +64,14 @@ describe.skipIf(NO_VECTORS)('aws-nitro vectors', () => {
   test('the pinned fingerprints are those of the genuine root', async () => {
     const der = vector('aws-nitro/roots/aws-nitro-root-g1.der');
     const { certSha256, spkiSha256 } = await trustRoot(der);
-    expect(PRODUCTION_ROOTS).toHaveLength(1);
-    expect(PRODUCTION_ROOTS[0]).toMatchObject({ certSha256, spkiSha256, anchor: 'production', platform: 'aws-nitro' });
+    expect(rootsFor({ roots: PRODUCTION_ROOTS }, 'aws-nitro')).toEqual([expect.objectContaining({ certSha256, spkiSha256, anchor: 'production', platform: 'aws-nitro' })]);
     expect(certSha256).toBe(createHash('sha256').update(der).digest('hex'));
   });
 
   test('nothing verifies without roots, nor with this root pinned under another key', async () => {
     const document = vector('aws-nitro/evervault/beta-2022-10-13.bin');
     const now = Date.parse('2022-10-13T08:58:02Z') / 1000;
-    const [root] = PRODUCTION_ROOTS;
+    const [root] = rootsFor({ roots: PRODUCTION_ROOTS }, 'aws-nitro');
     if (root === undefined) throw new Error('no root');
     await refused(verifyDocument(document, { roots: [], revoked: [], now }), 'CHAIN_ROOT_UNPINNED');
     await refused(verifyDocument(document, { roots: [{ ...root, spkiSha256: '00'.repeat(32) }], revoked: [], now }), 'CHAIN_ROOT_UNPINNED');

@@ -30,7 +30,7 @@ export type VerifyAttested = Common & ({ readonly mode: 'live'; readonly expect:
 /** Pinned roots, plus the development roots that this owner's policy names by fingerprint. */
 export function trustFromPolicy(policy: OwnerPolicy, now: number): TrustContext {
   return {
-    roots: [...PRODUCTION_ROOTS, ...policy.developmentRoots.map((root) => ({ ...root, anchor: 'development' as const }))],
+    roots: [...PRODUCTION_ROOTS, ...policy.developmentRoots.map((root) => ({ ...root, purpose: root.purpose ?? 'aws-nitro', anchor: 'development' as const }))],
     revoked: policy.revoked,
     now,
   };

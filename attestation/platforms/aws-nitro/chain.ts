@@ -15,6 +15,7 @@ import { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
 import { type Certificate, type CertificateProfile, parseCertificate } from '../../formats/x509.ts';
 import { printable } from '../../refusal.ts';
+import { rootsFor } from '../../trust/purposes.ts';
 
 export const PLATFORM = 'aws-nitro';
 /** Root, regional, zonal, instance: every genuine document has these four. */
@@ -41,7 +42,7 @@ export interface NitroChain {
 export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust: TrustContext, at: number, checks: CheckList): Promise<NitroChain | undefined> {
   // Root, before anything in the chain is looked at
   const rootSha256 = hex(await sha256(bundle[0] ?? new Uint8Array()));
-  const root = trust.roots.find((r) => r.platform === PLATFORM && r.certSha256 === rootSha256);
+  const root = rootsFor(trust, 'aws-nitro', PLATFORM).find((r) => r.certSha256 === rootSha256);
   checks.that('NITRO-CHAIN-ROOT', 'document.cabundle[0]', root !== undefined, () => ({
     code: 'CHAIN_ROOT_UNPINNED', have: rootSha256, need: pinned(trust) || 'a pinned root', next: 'This is not a Nitro Enclave under a root that you trust. For a simulated TEE, use a policy that names its development root.',
   }));
@@ -115,7 +116,7 @@ export async function importKey(certificate: Certificate): Promise<CryptoKey | u
 
 const hexNumber = (serial: string): string => serial.toLowerCase().replace(/^0+(?=.)/, '');
 const isRevoked = (c: Certificate, trust: TrustContext): boolean => trust.revoked.some((r) => r.issuer === c.issuerText && hexNumber(r.serial) === c.serial);
-const pinned = (trust: TrustContext): string => trust.roots.filter((r) => r.platform === PLATFORM).map((r) => r.certSha256).join(' or ');
+const pinned = (trust: TrustContext): string => rootsFor(trust, 'aws-nitro', PLATFORM).map((r) => r.certSha256).join(' or ');
 const usages = (c: Certificate): string => (c.keyUsage === null ? 'no keyUsage' : [...c.keyUsage].join(', '));
 /** For people; a time that no Date can hold is shown as it is. */
 const iso = (seconds: number): string => (Math.abs(seconds) <= 8.64e12 ? new Date(seconds * 1000).toISOString() : String(seconds));

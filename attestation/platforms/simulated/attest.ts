@@ -47,10 +47,10 @@ export async function createDevelopmentRoot(folder: string, { region, now }: { r
 }
 
 /** The fingerprints that a development policy names. */
-export async function developmentRoot(folder: string): Promise<TrustRoot> {
+export async function developmentRoot(folder: string): Promise<TrustRoot & { readonly platform: typeof PLATFORM; readonly spkiSha256: string }> {
   const der = new Uint8Array(await readFile(files(folder).certificate));
   const { spki } = parseCertificate(der, 'root.der');
-  return { name: 'simulated TEE, development root', platform: PLATFORM, anchor: 'development', certSha256: hex(await sha256(der)), spkiSha256: hex(await sha256(spki)) };
+  return { name: 'simulated TEE, development root', purpose: 'aws-nitro', platform: PLATFORM, anchor: 'development', certSha256: hex(await sha256(der)), spkiSha256: hex(await sha256(spki)) };
 }
 
 export interface SimulatedAttesterOptions {
