@@ -30,7 +30,23 @@ export async function generateSigningKey(options: { extractable?: boolean } = {}
 export const importSigningKey = (jwk: JsonWebKey): Promise<CryptoKey> =>
   crypto.subtle.importKey('jwk', { kty: 'OKP', crv: 'Ed25519', d: jwk.d, x: jwk.x }, 'Ed25519', false, ['sign']);
 
-export const importVerifyingKey = (publicKey: Uint8Array): Promise<CryptoKey> => crypto.subtle.importKey('raw', bytes(publicKey), 'Ed25519', false, ['verify']);
+/** A few keys (owner, broker, counters) verify everything: imported once each. */
+const imported = new Map<string, Promise<CryptoKey>>();
+const MAX_IMPORTED = 64;
+
+export function importVerifyingKey(publicKey: Uint8Array): Promise<CryptoKey> {
+  const name = b64u(publicKey);
+  const known = imported.get(name);
+  if (known !== undefined) return known;
+  const key = crypto.subtle.importKey('raw', bytes(publicKey), 'Ed25519', false, ['verify']);
+  imported.set(name, key);
+  key.catch(() => imported.delete(name));
+  for (const oldest of imported.keys()) {
+    if (imported.size <= MAX_IMPORTED) break;
+    imported.delete(oldest);
+  }
+  return key;
+}
 
 /** RFC 7638 thumbprint of a raw Ed25519 public key, base64url. */
 export async function thumbprint(publicKey: Uint8Array): Promise<string> {

@@ -10,6 +10,7 @@ import { type KeyObject, createHash, createPrivateKey, createPublicKey, decapsul
 import { XWing } from '@hpke/hybridkem-x-wing';
 import { type Bytes, bytes, concat, fromHex, utf8 } from '../../attestation/bytes.ts';
 import { useKem } from './hpke.ts';
+import { NativeAes256Gcm, NativeHkdf } from './hpke-native.ts';
 
 const LABEL = utf8('\\.//^\\');
 const CT_M = 1088;
@@ -74,5 +75,5 @@ export class NativeXWing extends XWing {
 
 /** Called once when a process starts. A Node without ML-KEM goes on with the library's own. */
 export function useNativeXWing(): void {
-  if (typeof encapsulate === 'function') useKem(new NativeXWing());
+  if (typeof encapsulate === 'function') useKem(new NativeXWing(), new NativeHkdf(), new NativeAes256Gcm());
 }
