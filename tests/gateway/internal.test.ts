@@ -124,6 +124,7 @@ describe('registering a session', () => {
   test('another cell', async () => refused(await register(binding({ cell: 'elsewhere' })), 'BINDING_CELL'));
   test('another policy', async () => refused(await register(binding({ policy_digest: b64u(randomBytes(32)) })), 'BINDING_POLICY'));
   test('another session', async () => refused(await register({ session: counter.session.session }), 'SESSION_INVALID'));
+  test('the EAR of another counter', async () => refused(await register({ ear: counter.session.ear }), 'BINDING_KEY'));
   test('an EAR that the broker did not sign', async () => {
     const [h, p] = fresh.session.ear.split('.') as [string, string];
     refused(await register({ ear: `${h}.${p}.${b64u(randomBytes(64))}` }), 'SIG_INVALID');
