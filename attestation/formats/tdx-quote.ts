@@ -16,6 +16,7 @@
  */
 import { type Bytes, hex } from '../bytes.ts';
 import { refuse } from '../refusal.ts';
+import { ByteReader } from './byte-reader.ts';
 import { parseSgxReport, SGX_REPORT_SIZE, type SgxReport } from './sgx-report.ts';
 
 export interface TdBody {
@@ -99,9 +100,11 @@ export function parseSgxQuote(data: Bytes, path: string, trailing: Trailing = 'z
   return { version: 3, report, ...readSigned(data, header, reader, path, trailing, 'flat') };
 }
 
-function readHeader(data: Bytes, path: string, versions: readonly number[], tee: number): { version: number; header: Bytes; reader: Reader } {
+const readerOf = (data: Bytes, path: string): ByteReader => new ByteReader(data, { path, code: 'FMT_LENGTH', next: NEXT, endian: 'little' });
+
+function readHeader(data: Bytes, path: string, versions: readonly number[], tee: number): { version: number; header: Bytes; reader: ByteReader } {
   if (data.length > MAX_SIZE) refuse('FMT_SIZE', path, NEXT, { have: `${data.length} bytes`, need: `at most ${MAX_SIZE}` });
-  const reader = new Reader(data, path);
+  const reader = readerOf(data, path);
   const header = reader.take(HEADER, 'header');
   const view = new DataView(header.buffer, header.byteOffset, HEADER);
   const expect = (field: string, have: string, need: readonly string[]): void => {
@@ -125,28 +128,30 @@ function parseTdBody(raw: Bytes): TdBody {
   };
 }
 
-function readSigned(data: Bytes, header: Bytes, reader: Reader, path: string, trailing: Trailing, form: 'nested' | 'flat'): Signed {
+function readSigned(data: Bytes, header: Bytes, reader: ByteReader, path: string, trailing: Trailing, form: 'nested' | 'flat'): Signed {
   const signed = data.subarray(0, reader.at);
-  const data2 = reader.inside(reader.u32('signatureData.length'), 'signatureData');
+  const outer = readerOf(reader.take(reader.u32('signatureData.length'), 'signatureData'), path);
   const end = reader.at;
-  const signature = data2.take(64, 'signature');
-  const attestationKey = data2.take(64, 'attestationKey');
-  let inner = data2;
+  const signature = outer.take(64, 'signature');
+  const attestationKey = outer.take(64, 'attestationKey');
+  const type = (r: ByteReader, field: string, need: number): void => {
+    const have = r.u16(field);
+    if (have !== need) refuse('FMT_FIELD', `${path}.${field}`, NEXT, { have: String(have), need: String(need) });
+  };
+  let inner = outer;
   if (form === 'nested') {
-    data2.type('certificationData.type', CERT_QE_REPORT);
-    inner = data2.inside(data2.u32('certificationData.size'), 'certificationData');
-    data2.finish('certificationData.size');
+    type(outer, 'certificationData.type', CERT_QE_REPORT);
+    inner = readerOf(outer.take(outer.u32('certificationData.size'), 'certificationData'), path);
+    outer.end('certificationData.size');
   }
   const qeReport = parseSgxReport(inner.take(SGX_REPORT_SIZE, 'qeReport'), `${path}.qeReport`);
   const qeSignature = inner.take(64, 'qeSignature');
-  const authLength = inner.u16('authData.length');
-  if (authLength > MAX_AUTH_DATA) refuse('FMT_LENGTH', `${path}.authData.length`, NEXT, { have: String(authLength), need: `at most ${MAX_AUTH_DATA}` });
-  const authData = inner.take(authLength, 'authData');
-  inner.type('pckChain.type', CERT_PCK_CHAIN);
+  const authData = inner.sized16('authData', MAX_AUTH_DATA);
+  type(inner, 'pckChain.type', CERT_PCK_CHAIN);
   const size = inner.u32('pckChain.size');
-  if (size > MAX_CHAIN) refuse('FMT_LENGTH', `${path}.pckChain.size`, NEXT, { have: String(size), need: `at most ${MAX_CHAIN}` });
+  if (size > MAX_CHAIN) inner.fail('pckChain.size', String(size), `at most ${MAX_CHAIN}`);
   const pckChain = withoutNuls(inner.take(size, 'pckChain'));
-  inner.finish('pckChain.size');
+  inner.end('pckChain.size');
 
   const rest = data.subarray(end);
   if (trailing !== 'any' && rest.length > 0 && (trailing === 'none' || rest.some((b) => b !== 0))) {
@@ -159,49 +164,4 @@ function withoutNuls(chain: Bytes): Bytes {
   let end = chain.length;
   while (end > 0 && chain[end - 1] === 0) end -= 1;
   return chain.subarray(0, end);
-}
-
-/** Goes forward through `data`; what it gives out are views. */
-class Reader {
-  readonly #data: Bytes;
-  readonly #view: DataView;
-  readonly #path: string;
-  at = 0;
-
-  constructor(data: Bytes, path: string) {
-    this.#data = data;
-    this.#view = new DataView(data.buffer, data.byteOffset, data.length);
-    this.#path = path;
-  }
-
-  take(length: number, field: string): Bytes {
-    const left = this.#data.length - this.at;
-    if (length > left) refuse('FMT_LENGTH', `${this.#path}.${field}`, NEXT, { have: `${left} bytes left`, need: String(length) });
-    this.at += length;
-    return this.#data.subarray(this.at - length, this.at);
-  }
-
-  u16(field: string): number {
-    this.take(2, field);
-    return this.#view.getUint16(this.at - 2, true);
-  }
-
-  u32(field: string): number {
-    this.take(4, field);
-    return this.#view.getUint32(this.at - 4, true);
-  }
-
-  type(field: string, need: number): void {
-    const have = this.u16(field);
-    if (have !== need) refuse('FMT_FIELD', `${this.#path}.${field}`, NEXT, { have: String(have), need: String(need) });
-  }
-
-  inside(length: number, field: string): Reader {
-    return new Reader(this.take(length, field), this.#path);
-  }
-
-  finish(field: string): void {
-    const left = this.#data.length - this.at;
-    if (left !== 0) refuse('FMT_LENGTH', `${this.#path}.${field}`, NEXT, { have: `${left} bytes that no length covers`, need: 'none' });
-  }
 }
