@@ -1,7 +1,8 @@
 /** From a leaf up to pinned roots, through a pool of certificates in any order, each step by name, key identifier and signature. */
 import { equal } from './bytes.ts';
-import { ChainCache } from './chain-cache.ts';
+import type { ChainCache } from './chain-cache.ts';
 import { type Certificate, type SignatureAlgorithm, verifySignature } from './formats/x509.ts';
+import type { PathMemo } from './path-memo.ts';
 
 export interface PoolCertificate<R = unknown> { readonly certificate: Certificate; readonly root: R | undefined }
 
@@ -11,6 +12,7 @@ export interface ClimbOptions {
   readonly max: number;
   readonly cache: ChainCache | undefined;
   readonly cacheLeaf: boolean;
+  readonly memo: PathMemo;
 }
 
 /** Where climbing ended without a pinned root. */
@@ -50,7 +52,7 @@ export async function climb<R>(leaf: PoolCertificate<R>, pool: readonly PoolCert
         if (signatures === MAX_SIGNATURES) break;
         signatures += 1;
         const cache = chain.length === 1 && !options.cacheLeaf ? undefined : options.cache;
-        if (await verifyLink(candidate.certificate, top, cache)) next.push(candidate);
+        if (await verifyLink(candidate.certificate, top, cache, options.memo)) next.push(candidate);
       }
       if (next.length === 0) stuck('signature', chain);
       // First candidates first
@@ -66,8 +68,8 @@ function keyIdsFit(certificate: Certificate, issuer: Certificate): boolean {
   return (keyId === null || issuer.subjectKeyId === null || keyId === issuer.subjectKeyId) && (serial === null || serial === issuer.serial);
 }
 
-async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined): Promise<boolean> {
-  const name = cache === undefined ? '' : await ChainCache.nameOf({ issuer: certificate.issuerText, serial: certificate.serial, notAfter: certificate.notAfter, issuerSpki: issuer.spki, der: certificate.der });
+async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined, memo: PathMemo): Promise<boolean> {
+  const name = cache === undefined ? '' : await memo.linkName(issuer, certificate);
   if (cache?.has(name) === true) return true;
   const holds = await verifySignature(issuer, certificate.algorithm, certificate.signature, certificate.tbs);
   if (holds) cache?.add(name);

@@ -7,7 +7,7 @@
  * An issuer is found by name, key identifier and signature: names alone are ambiguous (several of Google's intermediates share one).
  * The root's own signature is not checked: its bytes are the pinned ones. Nothing is verified when no pinned root is there.
  */
-import { type Bytes, equal, hex, sha256 } from './bytes.ts';
+import { type Bytes, equal } from './bytes.ts';
 import type { ChainCache } from './chain-cache.ts';
 import { CheckList } from './checks.ts';
 import type { Crl } from './formats/crl.ts';
@@ -15,6 +15,7 @@ import { type Certificate, type KeyKind, type KeyUsage, parseCertificate, type S
 import { Judge } from './judge.ts';
 import { checkEach } from './path-checks.ts';
 import { climb, type DeadEnd, type PoolCertificate } from './path-building.ts';
+import { PathMemo } from './path-memo.ts';
 import { printable } from './refusal.ts';
 import { checkRevocation, type CrlFact, type CrlPolicy, type DeniedCertificate } from './revocation.ts';
 
@@ -68,6 +69,8 @@ export interface PathRequest<R extends PinnedRoot = PinnedRoot> {
   readonly cache?: ChainCache | undefined;
   /** Whether the leaf's signature is remembered too. Default: no. */
   readonly cacheLeaf?: boolean;
+  /** Digests of certificates that are given parsed, again and again. */
+  readonly memo?: PathMemo | undefined;
 }
 
 export interface VerifiedPath<R extends PinnedRoot = PinnedRoot> {
@@ -102,11 +105,12 @@ export async function validatePath<R extends PinnedRoot>(request: PathRequest<R>
   const parsed = request.intermediates.map((source, i) => parse(source, `${issuers}[${i + 1}]`));
   if (leaf === undefined || parsed.includes(undefined)) return undefined;
 
-  const pool = await Promise.all((parsed as Certificate[]).map((certificate) => poolEntry(certificate, request.roots)));
+  const memo = request.memo ?? new PathMemo();
+  const pool = await Promise.all((parsed as Certificate[]).map((certificate) => poolEntry(certificate, request.roots, memo)));
   if (!checkRoots(pool, request, issuers, judge)) return undefined;
 
   const { paths, deadEnd } = await climb({ certificate: leaf, root: undefined }, pool, {
-    algorithms: request.algorithms, max: request.length?.max ?? 5, cache: request.cache, cacheLeaf: request.cacheLeaf === true,
+    algorithms: request.algorithms, max: request.length?.max ?? 5, cache: request.cache, cacheLeaf: request.cacheLeaf === true, memo,
   });
   // Several paths (cross-certificates): one that holds is enough; of those that do not, the first explains
   for (const path of paths.length > 1 ? paths : []) {
@@ -120,16 +124,20 @@ export async function validatePath<R extends PinnedRoot>(request: PathRequest<R>
   return undefined;
 }
 
-async function poolEntry<R extends PinnedRoot>(certificate: Certificate, roots: readonly R[]): Promise<PoolCertificate<R> & { unpinnedKey: string | null; sha256: string }> {
-  const digest = hex(await sha256(certificate.der));
-  const root = roots.find((r) => r.certSha256 === digest);
-  if (root === undefined) return { certificate, root, unpinnedKey: null, sha256: digest };
-  const key = hex(await sha256(certificate.spki));
-  const fits = root.spkiSha256 === undefined || root.spkiSha256 === key;
-  return { certificate, root: fits ? root : undefined, unpinnedKey: fits ? null : key, sha256: digest };
+interface Entry<R = unknown> extends PoolCertificate<R> {
+  readonly sha256: string;
+  /** The key of a certificate that is pinned with another key. */
+  readonly unpinnedKey: string | null;
 }
 
-function checkRoots(pool: readonly (PoolCertificate & { unpinnedKey: string | null; sha256: string })[], request: PathRequest, issuers: string, judge: Judge): boolean {
+async function poolEntry<R extends PinnedRoot>(certificate: Certificate, roots: readonly R[], memo: PathMemo): Promise<Entry<R>> {
+  const { certSha256, spkiSha256 } = await memo.digests(certificate);
+  const root = roots.find((r) => r.certSha256 === certSha256);
+  const sameKey = root?.spkiSha256 === spkiSha256;
+  return { certificate, root: sameKey ? root : undefined, unpinnedKey: root === undefined || sameKey ? null : spkiSha256, sha256: certSha256 };
+}
+
+function checkRoots(pool: readonly Entry[], request: PathRequest, issuers: string, judge: Judge): boolean {
   for (const [i, { unpinnedKey }] of pool.entries()) {
     if (unpinnedKey !== null) return judge.that('CHAIN-ROOT-KEY', `${issuers}[${i + 1}].subjectPublicKeyInfo`, false, () => ({ code: 'CHAIN_ROOT_UNPINNED', have: unpinnedKey, need: 'the pinned key of this root', next: 'Pin certificate and key of the same root.' }));
   }

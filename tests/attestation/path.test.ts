@@ -3,8 +3,9 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { type Bytes, bytes, concat } from '../../attestation/bytes.ts';
 import { ChainCache } from '../../attestation/chain-cache.ts';
 import { OID } from '../../attestation/formats/oid.ts';
-import { parseCertificate } from '../../attestation/formats/x509.ts';
+import { type Certificate, parseCertificate } from '../../attestation/formats/x509.ts';
 import type { PathRequest } from '../../attestation/path.ts';
+import { PathMemo } from '../../attestation/path-memo.ts';
 import { derSignature } from '../../attestation/platforms/simulated/keys.ts';
 import { basicConstraints, extendedKeyUsage, type Issued, keyUsage, makeAuthority } from '../../attestation/platforms/simulated/issue.ts';
 import { unknownExtension } from '../../attestation/platforms/simulated/pki.ts';
@@ -249,5 +250,18 @@ describe('cache', () => {
     }
     expect((await verdict(await requestOf(good, { cache, cacheLeaf: true, at: NOW + 2 * DAY }))).codes).toEqual(['CHAIN_EXPIRED']);
     expect(cache.size).toBe(2);
+  });
+
+  test('digests of parsed certificates are remembered by object, and change no verdict', async () => {
+    const memo = new PathMemo();
+    const [leaf, intermediate, root] = (['leaf', 'intermediate', 'root'] as const).map((level) => parseCertificate(good[level].certificate, level)) as [Certificate, Certificate, Certificate];
+    const request = { leaf, intermediates: [intermediate, root], memo, cache: new ChainCache(), cacheLeaf: true };
+    expect(await memo.digests(root)).toBe(await memo.digests(root));
+    expect(await memo.linkName(root, intermediate)).not.toBe(await memo.linkName(leaf, intermediate));
+    for (let round = 0; round < 2; round++) expect((await verdict(await requestOf(good, request))).path?.certificates).toEqual([leaf, intermediate, root]);
+    const forged = parseCertificate(lastByteFlipped(good.intermediate.certificate), 'i');
+    expect((await verdict(await requestOf(good, { ...request, intermediates: [forged, root] }))).codes).toEqual(['CHAIN_SIGNATURE']);
+    const twin = parseCertificate((await pki({ root: { key: await KEYS.get('P-256', 'twin') } })).root.certificate, 'root');
+    expect((await verdict(await requestOf(good, { ...request, intermediates: [intermediate, twin] }))).codes).toEqual(['CHAIN_ROOT_UNPINNED']);
   });
 });
