@@ -8,6 +8,7 @@ import { type CellConfig, origin } from '../protocol/cell.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
 import { brokerEvidenceSchema, problemSchema } from '../protocol/messages.ts';
+import { exchange } from '../protocol/exchange.ts';
 import { CccError, isProblemCode, PROBLEM_MEDIA_TYPE } from '../protocol/problem.ts';
 import type { Limits } from './limits.ts';
 import type { OwnerDocuments } from './policy.ts';
@@ -15,17 +16,6 @@ import type { OwnerDocuments } from './policy.ts';
 export interface BrokerAnswer { readonly status: number; readonly mediaType: string; readonly body: Buffer }
 
 const down = (cause: unknown): CccError => new CccError('BROKER_UNAVAILABLE', 'Try again shortly.', { retryAfter: 2, cause });
-
-async function capped(response: Response, limit: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > limit) throw new RangeError('answer too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
 
 export class BrokerClient {
   readonly #origin: string;
@@ -39,13 +29,12 @@ export class BrokerClient {
   /** Bytes there, bytes back. @throws CccError BROKER_UNAVAILABLE */
   async pass(path: string, body: Uint8Array, headers: Record<string, string> = {}): Promise<BrokerAnswer> {
     try {
-      const response = await fetch(this.#origin + path, {
-        method: 'POST', body: body as Uint8Array<ArrayBuffer>, redirect: 'error', signal: AbortSignal.timeout(this.#limits.brokerMs),
-        headers: { 'content-type': 'application/json', ...headers },
+      const answer = await exchange(this.#origin + path, {
+        method: 'POST', body, signal: AbortSignal.timeout(this.#limits.brokerMs), headers: { 'content-type': 'application/json', ...headers }, maxBytes: () => this.#limits.brokerAnswerBytes,
       });
       // Only JSON comes from a broker: nothing it says is shown as anything else.
-      const mediaType = response.headers.get('content-type')?.startsWith(PROBLEM_MEDIA_TYPE) ? PROBLEM_MEDIA_TYPE : 'application/json';
-      return { status: response.status, mediaType, body: await capped(response, this.#limits.brokerAnswerBytes) };
+      const mediaType = answer.mediaType?.startsWith(PROBLEM_MEDIA_TYPE) ? PROBLEM_MEDIA_TYPE : 'application/json';
+      return { status: answer.status, mediaType, body: Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength) };
     } catch (cause) {
       throw down(cause);
     }
@@ -72,9 +61,8 @@ export class BrokerClient {
 
   async healthy(): Promise<boolean> {
     try {
-      const response = await fetch(`${this.#origin}/v1/health`, { redirect: 'error', signal: AbortSignal.timeout(this.#limits.brokerMs) });
-      await capped(response, this.#limits.jsonBytes);
-      return response.status === 200;
+      const { status } = await exchange(`${this.#origin}/v1/health`, { method: 'GET', headers: {}, signal: AbortSignal.timeout(this.#limits.brokerMs), maxBytes: () => this.#limits.jsonBytes });
+      return status === 200;
     } catch {
       return false;
     }

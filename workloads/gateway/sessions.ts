@@ -34,6 +34,8 @@ export class Sessions {
   readonly #seen = new JtiStore();
   /** Sessions that proved themselves here, by id. */
   readonly #active = new Map<string, { seenAt: number; expiresAt: number }>();
+  /** Tokens whose signature was verified, and by whose key: a counter sends the same one with every request. All else is judged each time. */
+  readonly #signed = new Map<string, { readonly session: SessionPayload; readonly broker: VerifiedBroker }>();
 
   constructor(options: { trust: BrokerTrust; documents: OwnerDocuments; cell: string; now: Clock }) {
     this.#trust = options.trust;
@@ -45,8 +47,9 @@ export class Sessions {
   /** @throws Refusal SESSION_INVALID, SESSION_EXPIRED, SESSION_ROLE; CccError when policy or broker are not there */
   async verify(token: string): Promise<{ session: SessionPayload; broker: VerifiedBroker }> {
     if (token.length > MAX_SESSION || !compactJws.safeParse(token).success) invalidSession('no compact JWT');
+    const known = this.#signed.get(token);
     // Unverified: it can only be refused for what it says, and it names the key that it has to be verified with.
-    const claimed = (() => {
+    const claimed = known?.session ?? (() => {
       try {
         return sessionPayloadSchema.parse(decodeJwsUnverified(token).payload);
       } catch {
@@ -60,9 +63,15 @@ export class Sessions {
       refuse('SESSION_EXPIRED', 'session.policy_revision', `Another policy of the owner is in force. ${NEXT}`, { have: String(claimed.policy_revision), need: String(policy.revision) });
     }
     const broker = await this.#trust.instance(claimed.iss) ?? invalidSession('an issuer that is not the broker of this cell');
-    const session = await verifyJws(token, SESSION_TYPE, broker.signingKey, sessionPayloadSchema, 'SESSION_INVALID');
+    // The very broker that it was verified with: one that had to prove itself anew is another one.
+    const session = known?.broker === broker ? known.session : await verifyJws(token, SESSION_TYPE, broker.signingKey, sessionPayloadSchema, 'SESSION_INVALID');
     if (session.cell !== this.#cell) invalidSession('a session of another cell');
     if (session.role !== 'counter') refuse('SESSION_ROLE', 'session.role', 'Attest as a counter.', { have: session.role, need: 'counter' });
+    if (known?.broker !== broker) {
+      this.#signed.delete(token);
+      this.#signed.set(token, { session, broker });
+      if (this.#signed.size > MAX_ACTIVE) this.#signed.delete(this.#signed.keys().next().value as string);
+    }
     return { session, broker };
   }
 

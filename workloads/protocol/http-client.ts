@@ -2,7 +2,8 @@
  * Requests between the processes of a cell: bounded in time and size, no redirects, a proof of possession where asked for. Answers
  * other than 2xx are thrown with the stable code of their problem document; what the other side wrote beside the code is dropped.
  */
-import { type Bytes, bytes, concat, text, utf8 } from '../../attestation/bytes.ts';
+import { type Bytes, text, utf8 } from '../../attestation/bytes.ts';
+import { exchange } from './exchange.ts';
 import { makePop } from './pop.ts';
 
 /** Nobody answered, or not in time. Whether the request had an effect is unknown. */
@@ -54,26 +55,18 @@ export async function request(origin: string, call: HttpCall): Promise<Bytes> {
   const limit = AbortSignal.timeout(call.timeoutMs);
   const signal = call.signal === undefined ? limit : AbortSignal.any([limit, call.signal]);
   try {
-    const response = await fetch(origin + path, { method, headers, signal, redirect: 'error', ...(call.body === undefined ? {} : { body }) });
-    const answer = await readBody(response, response.ok ? call.maxBytes : 65_536);
-    if (!response.ok) throw new Answered(response.status, codeOf(answer));
-    return answer;
+    const answer = await exchange(origin + path, {
+      method, headers, signal, ...(call.body === undefined ? {} : { body }), maxBytes: (status) => (isOk(status) ? call.maxBytes : 65_536),
+    });
+    if (!isOk(answer.status)) throw new Answered(answer.status, codeOf(answer.body));
+    return answer.body;
   } catch (cause) {
     if (cause instanceof Answered) throw cause;
     throw new Unreachable(`no answer to ${method} ${path.split('?')[0]}`, { cause });
   }
 }
 
-async function readBody(response: Response, maxBytes: number): Promise<Bytes> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of response.body ?? []) {
-    size += part.length;
-    if (size > maxBytes) throw new Error('answer too large');
-    parts.push(part);
-  }
-  return parts.length === 1 ? bytes(parts[0] as Uint8Array) : concat(...parts);
-}
+const isOk = (status: number): boolean => status >= 200 && status < 300;
 
 function codeOf(body: Bytes): string {
   try {
