@@ -4,20 +4,19 @@
  * Every rule is carried out and recorded. A failed rule makes the appraisal contraindicated, whatever the vector says: a measurement
  * that is not in the references is refused, not warned about. A lowered rule allows at most `warning`.
  */
+import { appraiseVm } from './appraise-vm.ts';
 import { hex, sha256, utf8 } from './bytes.ts';
 import { canonicalJson } from './canonical.ts';
 import type { Appraisal, NormalizedClaims, Rule, Tier, TrustVector } from './claims.ts';
-import type { AppraisalPolicy, Reference } from './policy.ts';
+import { type AppraisalPolicy, isComplete, type Reference, referenceRegisters } from './policy.ts';
 import { type Reason, Refusal } from './refusal.ts';
-
-/** Registers that a reference must name: without all three, another image could pass. */
-const REQUIRED_REGISTERS = ['PCR0', 'PCR1', 'PCR2'] as const;
 
 /** A bad status is an answer, not an exception; `requireAcceptable` turns it into a refusal. */
 export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy): Promise<Appraisal> {
   const references = policy.references.filter((r) => r.platform === claims.platform);
   const matched = references.find((r) => isComplete(r) && mismatches(r, claims).length === 0);
   const development = claims.anchor !== 'production';
+  const vm = appraiseVm(claims, matched);
 
   const rules: Rule[] = [
     policyRule(references),
@@ -28,6 +27,7 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
     ageRule(claims, policy),
     scopeRule(claims, policy),
     skippedRule(claims),
+    ...vm.rules,
   ];
   const vector: TrustVector = {
     // Under a development root the names in the certificates are only what somebody typed: no claim.
@@ -35,10 +35,12 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
     configuration: claims.guest.debug ? 96 : 2,
     executables: matched === undefined ? 33 : 2,
     'file-system': 0,
-    hardware: !development ? 2 : policy.allowDevelopment ? 32 : 97,
+    hardware: 2,
     'runtime-opaque': claims.guest.debug ? 96 : 2,
     'storage-opaque': 0,
     'sourced-data': 0,
+    ...vm.vector,
+    ...(development ? { hardware: policy.allowDevelopment ? 32 : 97 } : {}),
   };
   return {
     status: statusOf(vector, rules),
@@ -85,8 +87,8 @@ function policyRule(references: readonly Reference[]): Rule {
   const complete = references.length > 0 && references.every(isComplete);
   if (complete) return pass('policy', `${references.length} references`);
   return {
-    id: 'policy', outcome: 'fail', code: 'POLICY_EMPTY', detail: 'no references, or one without PCR0, PCR1 and PCR2',
-    have: `${references.length} references`, need: 'at least one, each with PCR0, PCR1 and PCR2', next: 'Put the measurements of the released image into the policy (ccc measure) and have the owner sign it.',
+    id: 'policy', outcome: 'fail', code: 'POLICY_EMPTY', detail: 'no references, or one without the registers that its platform must have',
+    have: `${references.length} references`, need: 'at least one, each with all registers that its platform must have (aws-nitro: PCR0, PCR1 and PCR2)', next: 'Put the measurements of the released image into the policy (ccc measure) and have the owner sign it.',
   };
 }
 
@@ -98,7 +100,7 @@ function anchorRule(development: boolean, policy: AppraisalPolicy): Rule {
 
 function debugRule(claims: NormalizedClaims): Rule {
   if (!claims.guest.debug) return pass('debug', 'not in debug mode');
-  return { id: 'debug', outcome: 'fail', code: 'DEBUG_ENCLAVE', detail: 'debug mode', have: 'PCR0, PCR1, PCR2 are zero', need: 'measured registers', next: 'Start the enclave without --debug-mode: its memory and console are open to the parent instance.' };
+  return { id: 'debug', outcome: 'fail', code: 'DEBUG_ENCLAVE', detail: 'debug mode', have: claims.hardware.technology === 'nitro' ? 'PCR0, PCR1, PCR2 are zero' : 'debugging allowed by the guest\'s policy or attributes', need: 'no debugging', next: 'Start it without debug mode: its memory is open to the host.' };
 }
 
 function measurementRule(references: readonly Reference[], matched: Reference | undefined, claims: NormalizedClaims): Rule {
@@ -137,16 +139,19 @@ function skippedRule(claims: NormalizedClaims): Rule {
   return skipped.length === 0 ? pass('checks', `${claims.checks.length} carried out`) : { id: 'checks', outcome: 'lowered', detail: `skipped: ${skipped.join(', ')}` };
 }
 
-const isComplete = (reference: Reference): boolean => REQUIRED_REGISTERS.every((r) => /^[0-9a-f]{96}$/.test(reference.registers[r] ?? ''));
+const HEX_DIGITS: Readonly<Record<string, number>> = { sha256: 64, sha384: 96 };
 
 function mismatches(reference: Reference, claims: NormalizedClaims): { register: string; have: string; need: string }[] {
-  return Object.entries(reference.registers).filter(([, need]) => need !== undefined).flatMap(([register, need]) => {
-    const have = claims.measurements.find((m) => m.register === register && m.alg === 'sha384')?.value ?? 'absent';
+  const wrong = [...referenceRegisters(reference)].flatMap(([register, need]) => {
+    const have = claims.measurements.find((m) => m.register === register && HEX_DIGITS[m.alg] === need.length)?.value ?? 'absent';
     return have === need ? [] : [{ register, have, need }];
   });
+  const key = 'idKeyDigest' in reference ? reference.idKeyDigest : undefined;
+  const have = claims.guest.idKeyDigest ?? 'absent';
+  return key === undefined || have === key ? wrong : [...wrong, { register: 'idKeyDigest', have, need: key }];
 }
 
 const withReference = (claims: NormalizedClaims, reference: Reference): NormalizedClaims => ({
   ...claims,
-  measurements: claims.measurements.map((m) => (Object.hasOwn(reference.registers, m.register) ? { ...m, matchedReference: reference.id } : m)),
+  measurements: claims.measurements.map((m) => (referenceRegisters(reference).has(m.register) ? { ...m, matchedReference: reference.id } : m)),
 });

@@ -1,18 +1,53 @@
 /**
  * Appraisal policy: a closed, typed document. A misspelled field is refused, every dangerous field must be stated, an
  * empty reference set is refused (CVE-2025-64186 was a verifier that took "nothing configured" for "nothing to check").
+ *
+ * References name the registers of their platform; all that a reference lists must match:
+ *
+ *   aws-nitro   PCR0, PCR1, PCR2 (image, kernel, application); PCR3, PCR4, PCR8
+ *   azure-cvm   vTPM PCRs 4, 7, 8, 9, 11, 12, 13: boot loader or unified kernel image, Secure Boot, kernel, initrd and command line, by whatever boots
+ *               them (those that this image leaves alone are zero and stay so); other vTPM PCRs; LAUNCH or MRTD, idKeyDigest: the paravisor
+ *   gke         LAUNCH (SEV-SNP); MRTD, RTMR1, RTMR2 (TDX), RTMR0, RTMR3; or the vTPM's PCRs (SEV)
  */
 import { z } from 'zod';
-import { PLATFORMS, ROLES } from './evidence.ts';
+import { type Platform, ROLES } from './evidence.ts';
 
-const register = z.string().regex(/^[0-9a-f]{96}$/, 'SHA-384 in lower-case hex').refine((v) => !/^0+$/.test(v), 'not all zero');
+const notZero = (value: string): boolean => !/^0+$/.test(value);
+const sha384 = z.string().regex(/^[0-9a-f]{96}$/, 'SHA-384 in lower-case hex').refine(notZero, 'not all zero');
+/** A PCR that nothing extends is zero, which must stay so: zeros are a reference value. */
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'SHA-256 in lower-case hex');
+const extended = sha256.refine(notZero, 'not all zero');
+
+/** Without all of these, another kernel, initrd or command line could pass. */
+const VTPM_REQUIRED = [4, 7, 8, 9, 11, 12, 13] as const;
+const VTPM_OPTIONAL = [0, 1, 2, 3, 5, 6, 10, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23] as const;
+const vtpm = <N extends number>(index: N) => `vTPM:PCR${index}` as const;
+const requiredShape = Object.fromEntries(VTPM_REQUIRED.map((i) => [vtpm(i), i === 4 || i === 7 ? extended : sha256])) as Record<`vTPM:PCR${(typeof VTPM_REQUIRED)[number]}`, typeof sha256>;
+const optionalShape = Object.fromEntries(VTPM_OPTIONAL.map((i) => [vtpm(i), sha256.optional()])) as Record<`vTPM:PCR${(typeof VTPM_OPTIONAL)[number]}`, z.ZodOptional<typeof sha256>>;
+const vtpmShape = { ...requiredShape, ...optionalShape };
+
+const id = z.string().min(1).max(128);
+const nitroReference = z.strictObject({
+  id, platform: z.literal('aws-nitro'),
+  registers: z.strictObject({ PCR0: sha384, PCR1: sha384, PCR2: sha384, PCR3: sha384.optional(), PCR4: sha384.optional(), PCR8: sha384.optional() }),
+});
+const azureReference = z.strictObject({
+  id, platform: z.literal('azure-cvm'),
+  registers: z.strictObject({ ...vtpmShape, LAUNCH: sha384.optional(), MRTD: sha384.optional() }),
+  /** Digest of the key that signed the paravisor's id block (SEV-SNP): what stays the same when Microsoft updates it. */
+  idKeyDigest: sha384.optional(),
+});
+const gkeReference = z.strictObject({
+  id, platform: z.literal('gke'),
+  registers: z.union([
+    z.strictObject({ LAUNCH: sha384 }),
+    z.strictObject({ MRTD: sha384, RTMR0: sha384.optional(), RTMR1: sha384, RTMR2: sha384, RTMR3: sha384.optional() }),
+    z.strictObject(vtpmShape),
+  ]),
+});
 
 /** One generation of one role's image: every listed register must match. */
-export const referenceSchema = z.strictObject({
-  id: z.string().min(1).max(128),
-  platform: z.enum(PLATFORMS),
-  registers: z.strictObject({ PCR0: register, PCR1: register, PCR2: register, PCR3: register.optional(), PCR4: register.optional(), PCR8: register.optional() }),
-});
+export const referenceSchema = z.discriminatedUnion('platform', [nitroReference, azureReference, gkeReference]);
 export type Reference = z.infer<typeof referenceSchema>;
 
 export const appraisalPolicySchema = z.strictObject({
@@ -25,5 +60,44 @@ export const appraisalPolicySchema = z.strictObject({
   allowDevelopment: z.boolean(),
   /** Scopes of binding that may hold this role. Never `node` for a broker. */
   scopes: z.array(z.enum(['enclave', 'vm', 'node', 'container'])).min(1),
-}).refine((p) => p.role !== 'broker' || !p.scopes.includes('node'), { path: ['scopes'], message: 'evidence of scope "node" never gets the role broker' });
+}).refine((p) => p.role !== 'broker' || !p.scopes.includes('node'), { path: ['scopes'], message: 'evidence of scope "node" never gets the role broker' })
+  .refine((p) => oneQuote(p.references), { path: ['references'], message: 'references of one platform name the same vTPM PCRs: a quote has one selection' });
 export type AppraisalPolicy = z.infer<typeof appraisalPolicySchema>;
+
+const registersOf = (reference: Reference): [name: string, value: string][] => Object.entries(reference.registers as Record<string, string | undefined>).filter((e): e is [string, string] => e[1] !== undefined);
+
+/** What this reference lists, by register. */
+export const referenceRegisters = (reference: Reference): ReadonlyMap<string, string> => new Map(registersOf(reference));
+
+function oneQuote(references: readonly Reference[]): boolean {
+  const sets = new Map<string, Set<string>>();
+  for (const r of references) {
+    const names = registersOf(r).map(([name]) => name).filter((name) => name.startsWith('vTPM:')).sort().join();
+    if (names !== '') sets.set(r.platform, (sets.get(r.platform) ?? new Set()).add(names));
+  }
+  return [...sets.values()].every((s) => s.size === 1);
+}
+
+/** Registers that evidence of this platform has to prove, sorted: what a vTPM must be asked to quote, exactly. */
+export function requiredRegisters(policy: Pick<AppraisalPolicy, 'references'>, platform: Platform): string[] {
+  return [...new Set(policy.references.filter((r) => r.platform === platform).flatMap((r) => registersOf(r).map(([name]) => name)))].sort();
+}
+
+const NITRO_REQUIRED = ['PCR0', 'PCR1', 'PCR2'];
+const hexOf = (bytes: number) => (value: string | undefined): boolean => value !== undefined && value.length === 2 * bytes && /^[0-9a-f]+$/.test(value);
+
+/** Whether a reference pins all that its platform must have, for policies that never saw the schema. Registers of one digest each: 48 bytes, 32 of a vTPM. */
+export function isComplete(reference: Reference): boolean {
+  const registers = referenceRegisters(reference);
+  const has = (names: readonly string[], bytes: number): boolean => names.every((name) => hexOf(bytes)(registers.get(name)));
+  const pcrs = VTPM_REQUIRED.map(vtpm);
+  switch (reference.platform) {
+    case 'aws-nitro': return has(NITRO_REQUIRED, 48);
+    case 'azure-cvm': return has(pcrs, 32);
+    case 'gke': return has(['LAUNCH'], 48) || has(['MRTD', 'RTMR1', 'RTMR2'], 48) || has(pcrs, 32);
+    default: return false;
+  }
+}
+
+/** PCR indexes of the vTPM among register names, ascending. */
+export const vtpmIndexes = (registers: readonly string[]): number[] => registers.flatMap((r) => /^vTPM:PCR(\d{1,2})$/.exec(r)?.[1] ?? []).map(Number).sort((a, b) => a - b);

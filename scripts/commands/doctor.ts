@@ -64,7 +64,7 @@ function cellProbes(folder: string): [string, Probe][] {
       const changed: string[] = [];
       for (const role of ['broker', 'counter'] as const) {
         const have = await measureRole(role);
-        if (!policy.roles[role].references.some((r) => canonicalJson({ PCR0: r.registers.PCR0, PCR1: r.registers.PCR1, PCR2: r.registers.PCR2 }) === canonicalJson(have))) changed.push(role);
+        if (!policy.roles[role].references.some((r) => r.platform === 'aws-nitro' && canonicalJson({ PCR0: r.registers.PCR0, PCR1: r.registers.PCR1, PCR2: r.registers.PCR2 }) === canonicalJson(have))) changed.push(role);
       }
       return { ok: changed.length === 0, detail: changed.length === 0 ? 'the tree is what the policy allows' : `changed since the policy was signed: ${changed.join(', ')}`, next: 'Stop the cell and start it again: ccc up signs a new revision.' };
     }],

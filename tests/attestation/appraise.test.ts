@@ -8,7 +8,7 @@ import { type AppraisalPolicy, appraisalPolicySchema } from '../../attestation/p
 import { evidence, EXPECT, NOW, refused, REGISTERS, world } from './support.ts';
 
 const POLICY: AppraisalPolicy = { id: 'prod/counter', role: 'counter', references: [{ id: 'release-1', platform: 'aws-nitro', registers: REGISTERS }], maxAgeSeconds: 300, allowDevelopment: false, scopes: ['enclave'] };
-const reference = (registers: object, id = 'other') => ({ id, platform: 'aws-nitro', registers }) as AppraisalPolicy['references'][number];
+const reference = (registers: object, id = 'other') => ({ id, platform: 'aws-nitro', registers }) as Extract<AppraisalPolicy['references'][number], { platform: 'aws-nitro' }>;
 
 let claims: NormalizedClaims;
 let development: NormalizedClaims;
