@@ -1,0 +1,94 @@
+/**
+ * What appraisal adds for Confidential VMs and nodes, whose evidence says more than a Nitro document: TCB, generation, paravisor, migration,
+ * console, Secure Boot, revocation. A rule that lowers allows at most `warning`; what would be a matter of policy and has no field in the policy
+ * yet is decided on the careful side.
+ */
+import type { NormalizedClaims, Rule, TrustVector } from './claims.ts';
+import { type Reference, referenceRegisters } from './policy.ts';
+import type { RefusalCode } from './refusal.ts';
+
+export interface VmAppraisal { readonly rules: readonly Rule[]; readonly vector: Partial<TrustVector> }
+
+const rule = (id: string, detail: string): Rule => ({ id, outcome: 'pass', detail });
+const lowered = (id: string, detail: string, next: string): Rule => ({ id, outcome: 'lowered', detail, next });
+const failed = (id: string, code: RefusalCode, have: string, need: string, next: string): Rule => ({ id, outcome: 'fail', code, detail: have, have, need, next });
+
+const UPDATE = 'Move the workload to a machine with current firmware.';
+/** Software extraction of its chips' keys was published in 2026: its reports alone cannot prove much. */
+const WEAK_GENERATIONS: ReadonlySet<string> = new Set(['Milan']);
+
+/** Its guests' registers are a vTPM's, which the paravisor plays. */
+const PARAVISOR: string = 'azure-cvm';
+
+/** Nothing for Nitro. */
+export function appraiseVm(claims: NormalizedClaims, matched: Reference | undefined): VmAppraisal {
+  const { technology } = claims.hardware;
+  if (technology === 'nitro') return { rules: [], vector: {} };
+  const rules = [tcbRule(claims), generationRule(claims), revocationRule(claims), firmwareRule(claims, matched), migrationRule(claims), vmplRule(claims), consoleRule(claims), secureBootRule(claims)];
+  const weak = rules.slice(0, 3).some((r) => r.outcome !== 'pass');
+  const plain = technology === 'sev';
+  return {
+    rules,
+    vector: {
+      ...(weak || plain ? { hardware: 32 } : {}),
+      ...(plain ? { 'runtime-opaque': 32 } : {}),
+      // Nothing of these measures the workload's image by itself: boot chain only
+      ...(matched === undefined ? {} : { executables: 3 }),
+      configuration: claims.guest.debug ? 96 : rules.some((r) => ['console', 'secure-boot', 'migration'].includes(r.id) && r.outcome !== 'pass') ? 32 : 3,
+      'instance-identity': claims.cloud.origin === 'proven' && claims.anchor === 'production' ? 2 : 0,
+    },
+  };
+}
+
+function tcbRule({ tcb, hardware }: NormalizedClaims): Rule {
+  const advisories = tcb.advisories?.length ?? 0;
+  const detail = `${tcb.status}${advisories === 0 ? '' : `, ${advisories} advisories`}`;
+  switch (tcb.status) {
+    case 'UpToDate': return rule('tcb', detail);
+    case 'SWHardeningNeeded': case 'ConfigurationNeeded': case 'ConfigurationAndSWHardeningNeeded': return lowered('tcb', detail, UPDATE);
+    case 'OutOfDate': case 'OutOfDateConfigurationNeeded': return failed('tcb', 'TCB_OUT_OF_DATE', detail, 'UpToDate', UPDATE);
+    case 'Revoked': return failed('tcb', 'TCB_REVOKED', detail, 'UpToDate', UPDATE);
+    // AMD has no status; Intel's absence means that nobody has judged the TCB
+    default: return hardware.technology === 'tdx' ? failed('tcb', 'TCB_STATUS', detail, 'UpToDate', 'Verify with the TCB information of Intel.') : lowered('tcb', `${detail}: no minimum stated`, 'State minimum security versions in the policy.');
+  }
+}
+
+function generationRule({ hardware }: NormalizedClaims): Rule {
+  if (hardware.technology !== 'sev-snp') return rule('generation', hardware.generation ?? hardware.technology);
+  if (hardware.generation === null) return failed('generation', 'HW_DENIED', 'an unknown generation', 'Milan, Genoa or Turin', UPDATE);
+  return WEAK_GENERATIONS.has(hardware.generation) ? lowered('generation', hardware.generation, 'Use a later generation: keys of this one were extracted.') : rule('generation', hardware.generation);
+}
+
+function revocationRule({ hardware }: NormalizedClaims): Rule {
+  if (hardware.revocation.status === 'good') return rule('revocation', 'good');
+  return lowered('revocation', 'unchecked', 'Bring the revocation lists of the vendor.');
+}
+
+/**
+ * The registers of a vTPM are what the paravisor says. Somebody with a machine of the same vendor could run a paravisor of their own; so either its
+ * measurement or signer is pinned, or the cloud vouches for its vTPM.
+ */
+function firmwareRule({ platform, cloud, anchor }: NormalizedClaims, matched: Reference | undefined): Rule {
+  if (platform !== PARAVISOR) return rule('firmware', 'measured');
+  const registers = matched === undefined ? undefined : referenceRegisters(matched);
+  const pinned = registers?.has('LAUNCH') === true || registers?.has('MRTD') === true || (matched !== undefined && 'idKeyDigest' in matched && matched.idKeyDigest !== undefined);
+  if (pinned) return rule('firmware', 'pinned by the reference');
+  // Under a development root nothing is proven anyway: the anchor rule decides
+  if (cloud.origin === 'proven' || anchor === 'development') return rule('firmware', `origin ${cloud.origin}`);
+  return failed('firmware', 'CLOUD_ORIGIN', `origin ${cloud.origin}, no LAUNCH, MRTD or idKeyDigest in the reference`, 'proven origin, or the paravisor pinned', 'Send the certificate of the vTPM\'s attestation key with its intermediates, or have the owner pin LAUNCH, MRTD or idKeyDigest.');
+}
+
+const migrationRule = ({ guest }: NormalizedClaims): Rule => (guest.migratable ? failed('migration', 'HW_DENIED', 'may be migrated by an agent', 'no migration', 'Start the guest with a policy that allows no migration.') : rule('migration', 'not migratable'));
+
+function vmplRule({ guest, hardware }: NormalizedClaims): Rule {
+  if (hardware.technology !== 'sev-snp' || guest.vmpl === 0) return rule('vmpl', String(guest.vmpl ?? '-'));
+  return failed('vmpl', 'HW_DENIED', `VMPL ${guest.vmpl ?? 'unknown'}`, 'VMPL 0', 'Report from the most privileged level of the guest.');
+}
+
+function consoleRule({ guest }: NormalizedClaims): Rule {
+  return guest.consoleEnabled === true ? lowered('console', 'console enabled', 'Start the VM without serial console and boot diagnostics.') : rule('console', 'not enabled');
+}
+
+function secureBootRule({ guest }: NormalizedClaims): Rule {
+  return guest.secureBoot === false ? lowered('secure-boot', 'off', 'Start the VM with Secure Boot.') : rule('secure-boot', guest.secureBoot === true ? 'on' : 'not stated');
+}
