@@ -32,7 +32,7 @@ export interface CounterOptions {
   /** Most jobs held ready beside the one that is counted. */
   readonly maxAhead?: number;
   readonly waitMs?: number;
-  /** First pause after something failed; it doubles up to 30 s. */
+  /** First pause after something failed; it doubles up to 5 s. */
   readonly pauseMs?: number;
 }
 
@@ -41,21 +41,26 @@ export interface Counter {
   stop(): Promise<void>;
 }
 
-/** Work held ready: enough to cover one round of lease, fetch and release, not so much that another counter idles. */
-const AHEAD_MS = 300;
+/** Work held ready: enough to cover one round of lease, fetch and release and to share its costs, not so much that another counter idles. */
+const AHEAD_MS = 400;
 const MIN_AHEAD = 2;
 /** An answer with leases that is under way when the counter stops is waited for: those jobs would wait for their lease to end. */
 const HANG_UP_MS = 250;
-const MAX_PAUSE_MS = 30_000;
+/** What failed may come back any moment, and jobs wait meanwhile. */
+const MAX_PAUSE_MS = 5_000;
 const COMPLETE_TRIES = 4;
 /** Completions under way; with more, the gateway is the slow part and counting on makes nothing faster. */
 const MAX_COMPLETING = 4;
+
+/** The promise of a picture is wiped by whoever awaits it. */
+interface Opened { readonly job: ReadyJob; readonly picture: Promise<Uint8Array> }
+const wipe = ({ picture }: Opened): Promise<void> => picture.then((bytes) => void bytes.fill(0), () => {});
 
 type Decision = { readonly then: 'verdict'; readonly outcome: Outcome } | { readonly then: 'giveBack'; readonly code: string };
 
 export function startCounter(options: CounterOptions): Counter {
   const { gateway, sessions, keys, sandbox, now, log, cell: { cell, epoch } } = options;
-  const maxAhead = options.maxAhead ?? 8;
+  const maxAhead = options.maxAhead ?? 16;
   /** Milliseconds that a picture took lately. */
   let usualMs = AHEAD_MS;
   const ahead = () => Math.min(maxAhead, Math.max(MIN_AHEAD, Math.ceil(AHEAD_MS / usualMs)));
@@ -63,6 +68,8 @@ export function startCounter(options: CounterOptions): Counter {
   const stopping = new AbortController();
   const hangUp = new AbortController();
   const ready: ReadyJob[] = [];
+  /** Decrypted while the picture before it is counted. */
+  let opened: Opened | undefined;
   const completing = new Set<Promise<void>>();
   let failures = 0;
   let wake = () => {};
@@ -79,7 +86,7 @@ export function startCounter(options: CounterOptions): Counter {
   async function feed(): Promise<void> {
     while (!stopping.signal.aborted) {
       // Refilled by halves: a batch shares one release and one receipt request.
-      const wanted = ahead() - ready.length;
+      const wanted = ahead() - ready.length - (opened === undefined ? 0 : 1);
       if (wanted < ahead() / 2) {
         await changed();
         continue;
@@ -125,31 +132,46 @@ export function startCounter(options: CounterOptions): Counter {
   async function work(): Promise<void> {
     for (;;) {
       if (stopping.signal.aborted) return;
-      const job = ready.shift();
+      const mine = opened ?? openNext();
+      opened = undefined;
       notify();
-      if (job === undefined) {
+      if (mine === undefined) {
         await changed();
         continue;
       }
-      if (job.held.lost) {
-        job.dataKey.fill(0);
+      if (mine.job.held.lost) {
+        await wipe(mine);
         continue;
       }
-      const decision = await judge(job);
+      const judged = judge(mine);
+      opened = openNext();
+      const decision = await judged;
       if (completing.size >= MAX_COMPLETING) await Promise.race(completing);
-      const done: Promise<void> = finish(job, decision).finally(() => completing.delete(done));
+      const done: Promise<void> = finish(mine.job, decision).finally(() => completing.delete(done));
       completing.add(done);
     }
   }
 
-  /** Decrypts and counts. Never throws. */
-  async function judge({ held: { lease }, bytes, dataKey, policy }: ReadyJob): Promise<Decision> {
-    const { tenant_id, job_id } = lease;
-    const started = now();
+  function openNext(): Opened | undefined {
+    for (let job = ready.shift(); job !== undefined; job = ready.shift()) {
+      const { held: { lease: { tenant_id, job_id }, lost }, bytes, dataKey } = job;
+      if (lost) {
+        dataKey.fill(0);
+        continue;
+      }
+      const picture = decryptMessage(bytes, dataKey, { tenant_id, job_id }).finally(() => dataKey.fill(0));
+      picture.catch(() => {}); // whoever judges the job sees it
+      return { job, picture };
+    }
+    return undefined;
+  }
+
+  /** Counts. Never throws. */
+  async function judge({ job: { held: { lease: { tenant_id, job_id } }, policy }, picture: opening }: Opened): Promise<Decision> {
     let picture: Uint8Array | undefined;
     try {
-      picture = await decryptMessage(bytes, dataKey, { tenant_id, job_id });
-      dataKey.fill(0);
+      picture = await opening;
+      const started = now();
       const counted = await sandbox.run(picture);
       const result = guardEgress(counted, policy, tenant_id);
       const ms = now() - started;
@@ -163,7 +185,6 @@ export function startCounter(options: CounterOptions): Counter {
       log.error('count-failed', { job_id, tenant_id, ...errorFields(error) });
       return { then: 'giveBack', code: 'WORK_FAILED' };
     } finally {
-      dataKey.fill(0);
       picture?.fill(0);
     }
   }
@@ -221,8 +242,10 @@ export function startCounter(options: CounterOptions): Counter {
       const timer = setTimeout(() => hangUp.abort(), HANG_UP_MS);
       await running;
       clearTimeout(timer);
-      for (const job of ready) job.dataKey.fill(0);
-      await Promise.all([...completing, giveBack(ready.splice(0).map(({ held }) => held), 'STOPPING')]);
+      const unused = [...(opened === undefined ? [] : [opened.job]), ...ready.splice(0)];
+      if (opened !== undefined) await wipe(opened);
+      for (const job of unused) job.dataKey.fill(0);
+      await Promise.all([...completing, giveBack(unused.map(({ held }) => held), 'STOPPING')]);
     },
   };
 }
