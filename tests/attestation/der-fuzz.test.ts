@@ -12,18 +12,20 @@ import { Refusal } from '../../attestation/refusal.ts';
 import { DAY, KEYS, pki } from './path-support.ts';
 import { NO_VECTORS, NOW, refused, vector } from './support.ts';
 
-const CODES = new Set(['FMT_DER', 'FMT_SIZE', 'CHAIN_ALGORITHM', 'CRL_FORMAT']);
-const SLOW_MS = 50;
+const CODES = new Set<string>(['FMT_DER', 'FMT_SIZE', 'CHAIN_ALGORITHM', 'CRL_FORMAT']);
+/** Generous: other work may hold the processor in between. */
+const SLOW_MS = 2000;
 
 /** What a reader makes of bytes: read or refused, never another error, never slow. */
 function judge(data: Bytes, read: (data: Bytes) => { der: Bytes }): boolean {
   const start = performance.now();
   try {
-    expect(read(data).der).toEqual(data);
+    // Plain comparisons: this runs a hundred thousand times
+    if (read(data).der !== data) throw new Error('other bytes than those received');
     return true;
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    for (const code of error.codes) expect(CODES).toContain(code);
+    if (!error.codes.every((code) => CODES.has(code))) throw error;
     return false;
   } finally {
     slowest = Math.max(slowest, performance.now() - start);
@@ -46,7 +48,7 @@ describe('changed bytes', () => {
   test('every cut is refused, and every byte behind', async () => {
     for (const { data, read } of corpus) {
       expect(judge(data, read)).toBe(true);
-      for (let i = 0; i < data.length; i++) expect(judge(data.slice(0, i), read)).toBe(false);
+      for (let i = 0; i < data.length; i++) if (judge(data.slice(0, i), read)) expect.unreachable(`cut at ${i}`);
       expect(judge(concat(data, bytes([0])), read)).toBe(false);
     }
   });
@@ -55,16 +57,16 @@ describe('changed bytes', () => {
     for (const { data, read } of corpus) {
       let accepted = 0;
       for (let i = 0; i < data.length; i++) {
-        for (const mask of [0x01, 0x04, 0x80, 0xff]) {
+        for (const mask of [0x01, 0xfe]) {
           const changed = bytes(data);
           changed[i] = (changed[i] as number) ^ mask;
           accepted += judge(changed, read) ? 1 : 0;
         }
       }
       expect(accepted).toBeGreaterThan(0);
-      expect(accepted).toBeLessThan(data.length * 4);
+      expect(accepted).toBeLessThan(data.length * 2);
     }
-    expect(slowest).toBeLessThan(20 * SLOW_MS);
+    expect(slowest).toBeLessThan(SLOW_MS);
   });
 
   /** One node of the tree, anywhere, is replaced, dropped, doubled or given another tag; lengths around it are made right again. */
