@@ -1,8 +1,9 @@
 /** Hostile inputs through the public interface of a whole cell of real processes: each ends with a code, none ends a process, memory stays bounded. */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { deflateSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addKey, addTenant } from '../../scripts/cell/admin.ts';
+import { operatorView, plaintextIn } from '../../scripts/cell/operator-view.ts';
 import { b64u, bytes, randomBytes, utf8 } from '../../attestation/bytes.ts';
 import { type Api, createApi } from '../../workloads/client/api.ts';
 import { countPicture } from '../../workloads/client/count.ts';
@@ -26,6 +27,8 @@ let api: Api;
 let otherKey: string;
 let manifest: VerifiedManifest;
 let pids: (number | undefined)[];
+/** What was sent, counted or rejected. */
+const sentPictures: Uint8Array[] = [];
 const client = () => ({ ownerKey: cell.ownerKey, tenant: cell.tenant, zone: cell.zone, cell: cell.cell.cell });
 beforeAll(async () => {
   cell = await testCell(1);
@@ -57,6 +60,7 @@ async function final(jobId: string) {
 }
 /** What the counter signed, verified as a client does. */
 async function verdictOn(plaintext: Uint8Array) {
+  sentPictures.push(Uint8Array.from(plaintext.subarray(0, 65_536)));
   const made = await encrypted(plaintext);
   expect((await send(made.bytes)).status).toBe(202);
   const job = await waitForJob(api, made.context.job_id);
@@ -217,6 +221,20 @@ describe('after all that', () => {
     expect(opened.length).toBeGreaterThan(0);
     for (const pid of opened) expect((await memoryOf(pid)).peak / MIB).toBeLessThan(1_500);
   }, 30_000);
+
+  it('the operator sees no 32 bytes of any of the pictures: not in the database, the store or the logs', async () => {
+    const view = await operatorView(cell.folder, cell.databaseUrl);
+    expect(view.reduce((sum, place) => sum + place.items, 0)).toBeGreaterThan(100);
+    const { windows, found } = plaintextIn(view, sentPictures);
+    expect(windows).toBeGreaterThan(50_000);
+    expect(found).toEqual([]);
+  }, 30_000);
+
+  it('secrets on the disk are for their owner only', async () => {
+    const mode = async (path: string) => ((await stat(`${cell.folder}/${path}`)).mode & 0o777).toString(8);
+    for (const path of ['owner/owner.jwk', 'simulated/root.key.json', 'broker/sealer.key', 'admin.sock', 'pg/secrets.json']) expect([path, await mode(path)]).toEqual([path, '600']);
+    for (const path of ['owner', 'simulated', 'broker', 'client', 'store', 'logs']) expect([path, await mode(path)]).toEqual([path, '700']);
+  });
 
   it('logs hold neither what was sent nor a line that is not ours', async () => {
     for (const { name } of cell.processes) {

@@ -21,6 +21,9 @@ const REFERENCES = [
   /\bnew URL\(\s*['"](\.[^'"]+\.(?:ts|mjs))['"]\s*,\s*import\.meta\.url\s*\)/g,
 ];
 
+/** Up to its own specifier and no further: without a semicolon the next line is an import that runs. */
+const TYPE_ONLY = /\b(?:import|export)\s+type\b[^;'"]*?\bfrom\s*['"][^'"]+['"]/g;
+
 export interface Closure {
   /** Own files, relative to the root, sorted. */
   readonly files: readonly string[];
@@ -37,7 +40,7 @@ export async function importClosure(entry: string, root = ROOT): Promise<Closure
     if (files.has(path)) continue;
     const source = await readFile(path, 'utf8');
     files.set(path, source);
-    const code = source.replace(/^\s*\/\*\*[\s\S]*?\*\//gm, '').replace(/\bimport\s+type\b[^;]*;/g, '').replace(/\bexport\s+type\s*\{[^;]*;/g, '');
+    const code = source.replace(/^\s*\/\*\*[\s\S]*?\*\//gm, '').replace(TYPE_ONLY, '');
     for (const pattern of REFERENCES) {
       for (const [, specifier] of code.matchAll(pattern) as Iterable<[string, string]>) {
         if (specifier.startsWith('.')) queue.push(resolve(dirname(path), specifier));
