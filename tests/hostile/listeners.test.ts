@@ -5,6 +5,8 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { httpServer, jsonRoute } from '../../workloads/broker/http.ts';
+import type { Core } from '../../workloads/gateway/core.ts';
+import { longLease } from '../../workloads/gateway/lease.ts';
 import { Load } from '../../workloads/gateway/load.ts';
 import { LIMITS } from '../../workloads/gateway/limits.ts';
 import type { Gateway } from '../../workloads/gateway/server.ts';
@@ -173,5 +175,15 @@ describe('callers that hang up', () => {
     const response = await fetch(`http://127.0.0.1:${port}/v1/jobs/${crypto.randomUUID()}/events`, { headers: { authorization } });
     expect(response.status).toBe(200);
     await response.body?.cancel();
+  });
+
+  it('before their lease was looked for get none', async () => {
+    let asked = 0;
+    const core = { ledger: { lease: async () => { asked++; return []; }, onWork: () => () => {} }, limits: LIMITS, closing: new AbortController().signal, now: () => 0, documents: { revision: 1 } } as unknown as Core;
+    const socket = (destroyed: boolean) => ({ raw: { socket: { destroyed, once: () => {}, off: () => {} } } }) as never;
+    expect((await longLease(core, 's', 1, { max: 1, wait_ms: 0 }, socket(true))).jobs).toEqual([]);
+    expect(asked).toBe(0);
+    await longLease(core, 's', 1, { max: 1, wait_ms: 0 }, socket(false));
+    expect(asked).toBe(1);
   });
 });
