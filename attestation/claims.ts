@@ -30,6 +30,8 @@ export interface NormalizedClaims {
   readonly hardware: {
     readonly vendor: 'aws' | 'amd' | 'intel'; readonly technology: 'nitro' | 'sev' | 'sev-snp' | 'tdx'; readonly generation: string | null;
     readonly reportVersion?: number; readonly chipId?: string; readonly chipIdMasked?: boolean;
+    /** AMD: PLATFORM_INFO, sixteen hex digits. */
+    readonly platformInfo?: string;
     readonly signer: { readonly kind: 'nsm' | 'vcek' | 'vlek' | 'pck' | 'ak-cert' | 'service'; readonly leafSerial: string; readonly rootSha256: string; readonly cspId?: string };
     readonly revocation: { readonly status: 'good' | 'unchecked'; readonly checkedAt?: number; readonly crlNumber?: string };
   };
@@ -37,6 +39,10 @@ export interface NormalizedClaims {
     readonly status: TcbStatus;
     /** AMD: the four TCBs of a report, decoded by generation. */
     readonly components?: { readonly current: TcbComponents; readonly committed: TcbComponents; readonly reported: TcbComponents; readonly launch: TcbComponents };
+    /** AMD: versions of the SEV firmware, "1.55.49"; provisional while they differ. */
+    readonly firmware?: { readonly current: string; readonly committed: string };
+    /** AMD, report version 5: mitigations in effect, sixteen hex digits. */
+    readonly mitigations?: { readonly launch: string; readonly current: string };
     /** Intel: security versions of the platform and of the TDX module. */
     readonly intel?: { readonly sgx: readonly number[]; readonly tdx: readonly number[]; readonly pcesvn: number; readonly module: string; readonly fmspc: string };
     readonly date?: number; readonly evaluationNumber?: number; readonly advisories?: readonly string[];
