@@ -49,6 +49,10 @@ export interface Expectation {
   readonly binding: BindingFields;
   /** Oldest acceptable evidence, seconds. */
   readonly maxAgeSeconds: number;
+  /** Registers that the policy compares (policy.ts, `requiredRegisters`); platforms whose evidence is a quote of chosen registers want exactly these. */
+  readonly registers?: readonly string[];
+  /** The boot that the evidence has to be of, where an earlier one was appraised: a TPM counts its resets and restarts. */
+  readonly boot?: { readonly resetCount: number; readonly restartCount: number };
 }
 
 export interface AttestationAdapter {

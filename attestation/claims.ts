@@ -64,6 +64,22 @@ export interface NormalizedClaims {
     /** `proven`: by a chain to a root of the cloud (NSM, vTPM AK certificate, VLEK CSP_ID, endorsement). */
     readonly origin: 'proven' | 'asserted' | 'unknown';
   };
+  /** A TPM's statement, where a quote is part of the evidence; its registers are among the measurements. */
+  readonly tpm?: {
+    readonly bank: 'sha256' | 'sha384'; readonly pcrDigest: string; readonly resetCount: number; readonly restartCount: number; readonly firmwareVersion: string;
+    /** What vouches for the attestation key: `hcl` is Azure's runtime data under the hardware report. */
+    readonly ak: { readonly alg: string; readonly spkiSha256: string; readonly provenance: readonly ('hcl' | 'certificate' | 'document')[]; readonly certificate?: { readonly serial: string; readonly commonName: string; readonly issuer: string; readonly notAfter: number } };
+  };
+  /** What a replayed event log says of the boot, each fact with its register. */
+  readonly boot?: {
+    readonly secureBoot: boolean | null; readonly variables: readonly { readonly register: string; readonly name: string; readonly sha256: string }[];
+    readonly commandLines: readonly { readonly register: string; readonly text: string }[];
+  };
+  /** Azure's vm-configuration, as measured by the paravisor; null: not stated. */
+  readonly vmConfiguration?: {
+    readonly secureBoot: boolean | null; readonly tpmEnabled: boolean | null; readonly tpmPersisted: boolean | null; readonly consoleEnabled: boolean | null; readonly interactiveConsoleEnabled: boolean | null;
+    readonly rootCertThumbprint: string | null; readonly vmUniqueId: string | null;
+  };
   readonly checks: readonly Check[];
 }
 

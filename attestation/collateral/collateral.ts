@@ -18,6 +18,7 @@ import type { Bytes } from '../bytes.ts';
  * | intel-pck-crl-chain | `platform` or `processor` | PEM: CA, root |
  * | intel-root-crl | `root` | DER |
  * | azure-vtpm-ca | `<AKI hex>` | DER of an intermediate |
+ * | azure-vtpm-crl | `<AKI hex>` | DER, of the CA with this key identifier |
  * | google-ca | `<AKI hex>` | DER of an intermediate |
  * | google-crl | `<AKI hex>` | DER |
  * | gce-endorsement | `<sevsnp or tdx>/<measurement hex>` | protobuf |
@@ -26,7 +27,7 @@ import type { Bytes } from '../bytes.ts';
  */
 export const COLLATERAL_KINDS = [
   'amd-chain', 'amd-crl', 'amd-vek', 'intel-tcb-info', 'intel-qe-identity', 'intel-tcb-signing-chain', 'intel-pck-crl', 'intel-pck-crl-chain', 'intel-root-crl',
-  'azure-vtpm-ca', 'google-ca', 'google-crl', 'gce-endorsement', 'gce-host', 'jwks',
+  'azure-vtpm-ca', 'azure-vtpm-crl', 'google-ca', 'google-crl', 'gce-endorsement', 'gce-host', 'jwks',
 ] as const;
 export type CollateralKind = (typeof COLLATERAL_KINDS)[number];
 export type CollateralSource = 'live' | 'cache' | 'offline' | 'evidence';

@@ -68,6 +68,7 @@ const REFUSALS: Record<RefusalCode, Entry> = {
   PCR_DIGEST: [422, 'The PCR values are not the ones that were quoted'],
   UNQUOTED_PCR: [422, 'A PCR that is needed was not quoted'],
   TPM_CLOCK: [422, 'The clock of the TPM is not one that it vouches for'],
+  REBOOTED: [422, 'The machine was restarted since it was appraised'],
   AK_ATTRIBUTES: [422, 'The attestation key is not restricted to what its TPM made'],
   AK_UNBOUND: [422, 'The attestation key is not bound to the hardware or the cloud'],
   EVENTLOG_FORMAT: [400, 'The event log is not well-formed'],

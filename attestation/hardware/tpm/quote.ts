@@ -12,6 +12,7 @@ import { BANKS } from '../../formats/tcg-event-log.ts';
 import { parseTpmQuote, type TpmClock, type TpmQuote } from '../../formats/tpms-attest.ts';
 import { type QuoteSignature, schemeHash } from '../../formats/tpmt-signature.ts';
 import { Judge } from '../../judge.ts';
+import type { RefusalCode } from '../../refusal.ts';
 
 export type QuoteBank = 'sha256' | 'sha384';
 
@@ -26,6 +27,8 @@ export interface QuoteInput {
   readonly key: Verifier;
   /** What extraData must be, exactly. `undefined` is for judging stored quotes whose nonce nobody kept: the caller says so itself. */
   readonly extraData: Bytes | 'unknown';
+  /** What another extraData is refused with. Default: NONCE_MISMATCH. */
+  readonly mismatch?: RefusalCode;
   readonly bank: QuoteBank;
   /** The PCRs that must be selected, no more and no fewer. `any` is for judging a quote alone. */
   readonly required: readonly number[] | 'any';
@@ -50,7 +53,7 @@ export interface QuoteFacts {
 const SIZE_OF_SELECT = 3;
 const NEXT = 'Quote again inside the VM: the PCRs that the policy names, of this bank, over the verifier\'s challenge.';
 
-/** @returns undefined when a check failed: TPM_FORMAT, SIG_INVALID, AK_ATTRIBUTES, NONCE_MISMATCH, PCR_BANK, PCR_SELECTION, UNQUOTED_PCR, PCR_DIGEST, TPM_CLOCK */
+/** @returns undefined when a check failed: TPM_FORMAT, SIG_INVALID, NONCE_MISMATCH (or `mismatch`), PCR_BANK, PCR_SELECTION, UNQUOTED_PCR, PCR_DIGEST, TPM_CLOCK */
 export async function verifyTpmQuote(input: QuoteInput, checks: CheckList): Promise<QuoteFacts | undefined> {
   const { path, message, signature, key } = input;
   const judge = new Judge(checks, input.prefix ?? 'TPM');
@@ -59,7 +62,7 @@ export async function verifyTpmQuote(input: QuoteInput, checks: CheckList): Prom
   if (quote === undefined) return undefined;
   if (input.extraData !== 'unknown') {
     const expected = input.extraData;
-    judge.that('QUOTE-EXTRA-DATA', `${path}.message.extraData`, equal(quote.extraData, expected), () => ({ code: 'NONCE_MISMATCH', have: hex(quote.extraData) || 'nothing', need: hex(expected), next: NEXT }));
+    judge.that('QUOTE-EXTRA-DATA', `${path}.message.extraData`, equal(quote.extraData, expected), () => ({ code: input.mismatch ?? 'NONCE_MISMATCH', have: hex(quote.extraData) || 'nothing', need: hex(expected), next: NEXT }));
   } else judge.skipped('QUOTE-EXTRA-DATA', `${path}.message.extraData`);
   judge.that('QUOTE-CLOCK', `${path}.message.clockInfo.safe`, quote.clock.safe, () => ({ code: 'TPM_CLOCK', have: 'safe 0: the clock may run behind what was reported before', need: 'safe 1', next: 'Let the TPM run for a few minutes after its restart, then quote again.' }));
   const selected = checkSelection(quote, input, judge);
