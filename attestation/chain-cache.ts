@@ -6,6 +6,7 @@
  * other bytes are simply not found, so a warm verifier and a cold one give the same verdicts.
  */
 import { type Bytes, concat, hex, sha256 } from './bytes.ts';
+import { KeptCertificates } from './kept-certificates.ts';
 
 export interface CachedLink {
   readonly issuer: string;
@@ -19,6 +20,8 @@ export class ChainCache {
   readonly #limit: number;
   /** Insertion order is age of last use. */
   readonly #entries = new Set<string>();
+  /** What is known of certificates besides: saves parsing and hashing. */
+  readonly certificates = new KeptCertificates();
 
   constructor(limit = 1024) {
     this.#limit = limit;

@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Bytes, bytes, hex } from '../../attestation/bytes.ts';
 import { ChainCache } from '../../attestation/chain-cache.ts';
-import { parseCertificate } from '../../attestation/formats/x509.ts';
+import { type Certificate, parseCertificate } from '../../attestation/formats/x509.ts';
+import { KeptCertificates } from '../../attestation/kept-certificates.ts';
 import { awsNitro } from '../../attestation/platforms/aws-nitro/verify.ts';
 import type { TrustContext } from '../../attestation/adapter.ts';
 import { evidence, EXPECT, NOW, refused, type World, world } from './support.ts';
@@ -59,11 +60,52 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
     await refused(verify({ ...stranger, trust: good.trust }, { chainCache }, { cabundle }), 'CHAIN_SIGNATURE');
   });
 
+  test('certificates are kept when the whole chain verified, and never the leaf', async () => {
+    const { certificates } = await warm();
+    expect(certificates.size).toBe(4);
+    expect(good.chain.cabundle.map((der) => certificates.find(der)?.certificate.der)).toEqual(good.chain.cabundle);
+    expect(certificates.find(good.chain.certificate)).toBeUndefined();
+    const fresh = new ChainCache();
+    await refused(verify(good, { chainCache: fresh }, { certificate: lastByteFlipped(good.chain.certificate) }), 'CHAIN_SIGNATURE');
+    expect(fresh.certificates.size).toBe(0);
+  });
+
+  test('a certificate with the end of a kept one is another one', async () => {
+    const chainCache = await warm();
+    const cabundle = good.chain.cabundle.map((der, at) => {
+      const copy = bytes(der);
+      if (at === 2) copy[60] = (copy[60] as number) ^ 1;
+      return copy;
+    });
+    expect(chainCache.certificates.find(cabundle[2] as Bytes)).toBeUndefined();
+    await expect(verify(good, { chainCache }, { cabundle })).rejects.toThrow();
+    expect(chainCache.certificates.size).toBe(4);
+    await verify(good, { chainCache });
+  });
+
+  test('another root of the same bytes\' pin is judged each time', async () => {
+    const chainCache = await warm();
+    await refused(verify(good, { chainCache, roots: [{ ...good.root, spkiSha256: '0'.repeat(64) }] }), 'CHAIN_ROOT_UNPINNED');
+  });
+
   test('only what verified is remembered', async () => {
     const chainCache = new ChainCache();
     const cabundle = good.chain.cabundle.map((der, at) => (at === 2 ? lastByteFlipped(der) : der));
     await refused(verify(good, { chainCache }, { cabundle }), 'CHAIN_SIGNATURE');
     expect(chainCache.size).toBe(2);
+  });
+});
+
+describe('kept certificates', () => {
+  test('are bounded, drop what was used longest ago, and do not hold the document that they came in', async () => {
+    const kept = new KeptCertificates(2);
+    const [a, b, c] = good.chain.cabundle.map((der) => parseCertificate(der, 'certificate')) as [Certificate, Certificate, Certificate];
+    for (const one of [a, b]) kept.keep(one);
+    expect(kept.find(a.der)).toBeDefined();
+    kept.keep(c);
+    expect([kept.find(a.der), kept.find(b.der), kept.find(c.der)].map((k) => k !== undefined)).toEqual([true, false, true]);
+    expect(kept.keep(a)).toBe(kept.find(a.der));
+    expect(kept.find(a.der)?.certificate.der.buffer.byteLength).toBe(a.der.length);
   });
 });
 

@@ -2,6 +2,7 @@
 import type { AttestationAdapter, TrustContext } from '../../attestation/adapter.ts';
 import { appraise, requireAcceptable } from '../../attestation/appraise.ts';
 import { type Bytes, equal, hex } from '../../attestation/bytes.ts';
+import { ChainCache } from '../../attestation/chain-cache.ts';
 import type { Appraisal } from '../../attestation/claims.ts';
 import type { BindingFields, Role } from '../../attestation/evidence.ts';
 import { type Reason, Refusal, type RefusalCode } from '../../attestation/refusal.ts';
@@ -27,12 +28,16 @@ export type ReplayExpectation = Omit<AttestedExpectation, 'challengeId' | 'nonce
 interface Common { readonly attested: Attested; readonly policy: OwnerPolicy; /** Epoch seconds. */ readonly now: number }
 export type VerifyAttested = Common & ({ readonly mode: 'live'; readonly expect: AttestedExpectation } | { readonly mode: 'replay'; readonly expect: ReplayExpectation });
 
+/** One for the process: chains of the same cell, cloud and hour share all but their leaf. */
+const chainCache = new ChainCache();
+
 /** Pinned roots, plus the development roots that this owner's policy names by fingerprint. */
 export function trustFromPolicy(policy: OwnerPolicy, now: number): TrustContext {
   return {
     roots: [...PRODUCTION_ROOTS, ...policy.developmentRoots.map((root) => ({ ...root, purpose: root.purpose ?? 'aws-nitro', anchor: 'development' as const }))],
     revoked: policy.revoked,
     now,
+    chainCache,
   };
 }
 

@@ -10,10 +10,11 @@
  * The root's own signature is not checked: its bytes are the pinned ones. Nothing is verified under a root that is not pinned.
  */
 import type { TrustContext, TrustRoot } from '../../adapter.ts';
-import { type Bytes, equal, hex, sha256 } from '../../bytes.ts';
+import { type Bytes, bytes, equal, hex, sha256 } from '../../bytes.ts';
 import { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
 import { type Certificate, type CertificateProfile, parseCertificate } from '../../formats/x509.ts';
+import type { KeptCertificate } from '../../kept-certificates.ts';
 import { printable } from '../../refusal.ts';
 import { rootsFor } from '../../trust/purposes.ts';
 
@@ -32,6 +33,9 @@ const NEXT = 'Attest again inside the enclave; if it stays, report it to the ope
 export interface NitroChain {
   readonly root: TrustRoot;
   readonly certificates: readonly Certificate[];
+  /** Of the root's certificate and of its key, hex. */
+  readonly rootSha256: string;
+  readonly spkiSha256: string;
 }
 
 /**
@@ -40,8 +44,10 @@ export interface NitroChain {
  * @returns undefined when there is nothing to verify a signature with: an unread certificate or an unpinned root
  */
 export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust: TrustContext, at: number, checks: CheckList): Promise<NitroChain | undefined> {
+  const ders = [...bundle, leafDer];
+  const kept = ders.map((der) => keptOf(der, trust.chainCache));
   // Root, before anything in the chain is looked at
-  const rootSha256 = hex(await sha256(bundle[0] ?? new Uint8Array()));
+  const rootSha256 = kept[0]?.certSha256 ?? hex(await sha256(bundle[0] ?? new Uint8Array()));
   const root = rootsFor(trust, 'aws-nitro', PLATFORM).find((r) => r.certSha256 === rootSha256);
   checks.that('NITRO-CHAIN-ROOT', 'document.cabundle[0]', root !== undefined, () => ({
     code: 'CHAIN_ROOT_UNPINNED', have: rootSha256, need: pinned(trust) || 'a pinned root', next: 'This is not a Nitro Enclave under a root that you trust. For a simulated TEE, use a policy that names its development root.',
@@ -49,27 +55,36 @@ export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust
   checks.that('NITRO-CHAIN-LENGTH', 'document.cabundle', bundle.length === BUNDLE_LENGTH, () => ({ code: 'CHAIN_LEN', have: `${bundle.length} certificates`, need: `${BUNDLE_LENGTH}: root, regional, zonal, instance`, next: NEXT }));
 
   // Each certificate in the profile
-  const ders = [...bundle, leafDer];
-  const parsed = ders.map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', pathOf(i, ders.length), () => parseCertificate(der, pathOf(i, ders.length), PROFILE)));
+  const parsed = ders.map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', pathOf(i, ders.length), () => kept[i]?.certificate ?? parseCertificate(der, pathOf(i, ders.length), PROFILE)));
   const certificates = parsed.filter((c) => c !== undefined);
   if (certificates.length !== parsed.length) return undefined;
 
   for (const [i, certificate] of certificates.entries()) checkOne(certificate, pathOf(i, ders.length), i, certificates, trust, at, checks);
 
   if (root === undefined) return undefined;
-  const spkiSha256 = hex(await sha256((certificates[0] as Certificate).spki));
+  const spkiSha256 = kept[0]?.spkiSha256 ?? hex(await sha256((certificates[0] as Certificate).spki));
   const sameKey = checks.that('NITRO-CHAIN-ROOT-KEY', 'document.cabundle[0].subjectPublicKeyInfo', root.spkiSha256 === spkiSha256, () => ({ code: 'CHAIN_ROOT_UNPINNED', have: spkiSha256, need: root.spkiSha256, next: 'Pin certificate and key of the same root.' }));
-  return sameKey ? { root, certificates } : undefined;
+  return sameKey ? { root, certificates, rootSha256, spkiSha256 } : undefined;
+}
+
+/** Of this PKI's kind: the cache serves other platforms too. */
+function keptOf(der: Bytes, cache: ChainCache | undefined): KeptCertificate | undefined {
+  const kept = cache?.certificates.find(der);
+  return kept !== undefined && PROFILE.signatures.includes(kept.certificate.algorithm) && PROFILE.keys.includes(kept.certificate.key.kind) ? kept : undefined;
 }
 
 /** Each certificate's signature by the one before it. The leaf's is never cached: it signs one enclave's documents for hours only. */
-export async function checkChainSignatures({ certificates }: NitroChain, cache: ChainCache | undefined, checks: CheckList): Promise<void> {
+export async function checkChainSignatures({ certificates, rootSha256, spkiSha256 }: NitroChain, cache: ChainCache | undefined, checks: CheckList): Promise<void> {
   const last = certificates.length - 1;
-  const holds = await Promise.all(certificates.map((certificate, i) => i === 0 || verifyLink(certificates[i - 1] as Certificate, certificate, i < last ? cache : undefined)));
+  const holds = await Promise.all(certificates.map((certificate, i) => i === 0 || verifyLink(certificates[i - 1] as Certificate, certificate, cache, i < last)));
   for (const [i, ok] of holds.entries()) {
     if (i === 0) continue;
     checks.that('NITRO-CHAIN-SIGNATURE', `${pathOf(i, certificates.length)}.signature`, ok, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${printable((certificates[i - 1] as Certificate).subjectText)}`, next: NEXT }));
   }
+  if (cache === undefined || !holds.every(Boolean)) return;
+  const root = cache.certificates.keep(certificates[0] as Certificate);
+  [root.certSha256, root.spkiSha256] = [rootSha256, spkiSha256];
+  for (const certificate of certificates.slice(1, last)) cache.certificates.keep(certificate);
 }
 
 const pathOf = (i: number, length: number): string => (i === length - 1 ? 'document.certificate' : `document.cabundle[${i}]`);
@@ -96,13 +111,24 @@ function checkOne(certificate: Certificate, path: string, i: number, chain: read
   checks.that('NITRO-CHAIN-REVOKED', `${path}.serialNumber`, !isRevoked(certificate, trust), () => ({ code: 'REVOKED', have: `${printable(certificate.issuerText)} ${certificate.serial}`, need: 'a certificate that the policy does not revoke', next: 'The operator has revoked this certificate: move the workload to another instance.' }));
 }
 
-async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined): Promise<boolean> {
-  const name = cache === undefined ? '' : await ChainCache.nameOf({ issuer: certificate.issuerText, serial: certificate.serial, notAfter: certificate.notAfter, issuerSpki: issuer.spki, der: certificate.der });
-  if (cache?.has(name) === true) return true;
-  const key = await importKey(issuer);
+/** @param remembered whether a signature that holds is not verified again */
+async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined, remembered: boolean): Promise<boolean> {
+  const name = cache === undefined || !remembered ? undefined : await linkName(issuer, certificate, cache);
+  if (name !== undefined && cache?.has(name) === true) return true;
+  const known = keptOf(issuer.der, cache);
+  const key = await (known === undefined ? importKey(issuer) : (known.key ??= importKey(known.certificate)));
   const holds = key !== undefined && await crypto.subtle.verify(ES384, key, certificate.signature, certificate.tbs);
-  if (holds) cache?.add(name);
+  if (holds && name !== undefined) cache?.add(name);
   return holds;
+}
+
+/** The same name each time, but for a kept certificate not computed each time. */
+async function linkName(issuer: Certificate, certificate: Certificate, cache: ChainCache): Promise<string> {
+  const known = keptOf(certificate.der, cache);
+  if (known?.link !== undefined && equal(known.link.issuerSpki, issuer.spki)) return known.link.name;
+  const name = await ChainCache.nameOf({ issuer: certificate.issuerText, serial: certificate.serial, notAfter: certificate.notAfter, issuerSpki: issuer.spki, der: certificate.der });
+  if (known !== undefined) known.link = { issuerSpki: bytes(issuer.spki), name };
+  return name;
 }
 
 /** `undefined`: the key is no point of the curve. */

@@ -8,8 +8,8 @@
  * `revocation: unchecked`. Certificates named in `trust.revoked` are refused.
  */
 import type { AttestationAdapter, Expectation, TrustContext } from '../../adapter.ts';
-import { d32, d64, ed25519Spki } from '../../binding.ts';
-import { type Bytes, bytes, equal, hex, sha256 } from '../../bytes.ts';
+import { ed25519Spki, transcript } from '../../binding.ts';
+import { type Bytes, bytes, equal, hex, sha256, sha512 } from '../../bytes.ts';
 import { CheckList } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
@@ -41,26 +41,28 @@ export async function verifyDocument(document: Bytes, trust: TrustContext): Prom
 async function verify(evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims> {
   const checks = new CheckList();
   const document = checkPlatform(evidence, expect, checks);
+  const digests = digestsOf(document, expect.binding);
   const { payload, chain } = await checkDocument(document, trust, () => trust.now, checks);
   checkOrigin(payload, chain, checks);
   checkNotAhead(payload, trust, checks);
   const age = trust.now - payload.timestamp / 1000;
   checks.that('NITRO-AGE', 'document.timestamp', age <= expect.maxAgeSeconds, () => ({ code: 'STALE', have: `${Math.ceil(age)} s old`, need: `at most ${expect.maxAgeSeconds} s`, next: NEXT_DOCUMENT }));
-  await checkBinding(payload, expect.binding, checks);
+  await checkBinding(payload, expect.binding, await digests, checks);
   checks.refuseIfFailed();
-  return toClaims(document, payload, chain as NitroChain, expect.binding, trust, 'challenge', checks.done);
+  return toClaims(document, payload, chain as NitroChain, expect.binding, await digests, trust, 'challenge', checks.done);
 }
 
 async function verifyReplay(evidence: Evidence, expect: Omit<Expectation, 'maxAgeSeconds'>, trust: TrustContext): Promise<NormalizedClaims> {
   const checks = new CheckList();
   const document = checkPlatform(evidence, expect, checks);
+  const digests = digestsOf(document, expect.binding);
   const { payload, chain } = await checkDocument(document, trust, (p) => Math.floor(p.timestamp / 1000), checks);
   checkOrigin(payload, chain, checks);
   checkNotAhead(payload, trust, checks);
   checks.skipped('NITRO-AGE', 'document.timestamp');
-  await checkBinding(payload, expect.binding, checks);
+  await checkBinding(payload, expect.binding, await digests, checks);
   checks.refuseIfFailed();
-  return toClaims(document, payload, chain as NitroChain, expect.binding, trust, 'none', checks.done);
+  return toClaims(document, payload, chain as NitroChain, expect.binding, await digests, trust, 'none', checks.done);
 }
 
 export const awsNitro: AttestationAdapter = { platform: PLATFORM, verify, verifyReplay };
@@ -111,11 +113,26 @@ function checkNotAhead(payload: NsmPayload, trust: TrustContext, checks: CheckLi
   checks.that('NITRO-NOT-AHEAD', 'document.timestamp', ahead <= MAX_AHEAD, () => ({ code: 'CLOCK_FUTURE', have: `${Math.ceil(ahead)} s ahead`, need: `at most ${MAX_AHEAD} s`, next: 'Set the clock of the verifier.' }));
 }
 
+interface Digests { /** Of the transcript, SHA-512; the others are SHA-256, hex. */ readonly d64: Bytes; readonly transcript: string; readonly document: string; readonly signingKey: string; readonly receivingKey: string }
+
+/** Computed while signatures are verified; nothing is decided before these are. @throws Refusal FMT_FIELD when awaited */
+function digestsOf(document: Bytes, binding: BindingFields): Promise<Digests> {
+  const compute = async (): Promise<Digests> => {
+    const whole = await transcript(binding);
+    const [d64, ...others] = await Promise.all([sha512(whole), sha256(whole), sha256(document), sha256(binding.signingKey), sha256(binding.receivingKey)]);
+    const [transcriptSha256, documentSha256, signingKey, receivingKey] = others.map(hex) as [string, string, string, string];
+    return { d64, transcript: transcriptSha256, document: documentSha256, signingKey, receivingKey };
+  };
+  const digests = compute();
+  digests.catch(() => {}); // a document that is refused before is refused for that
+  return digests;
+}
+
 /** A10: nonce = the challenge's, user_data = D64, public_key = the Ed25519 key as SubjectPublicKeyInfo. */
-async function checkBinding(payload: NsmPayload, binding: BindingFields, checks: CheckList): Promise<void> {
+async function checkBinding(payload: NsmPayload, binding: BindingFields, { d64 }: Digests, checks: CheckList): Promise<void> {
   const expected = [
     ['NITRO-NONCE', 'document.nonce', payload.nonce, binding.nonce, 'NONCE_ABSENT', 'NONCE_MISMATCH'],
-    ['NITRO-TRANSCRIPT', 'document.user_data', payload.userData, await d64(binding), 'BINDING_ABSENT', 'BINDING_MISMATCH'],
+    ['NITRO-TRANSCRIPT', 'document.user_data', payload.userData, d64, 'BINDING_ABSENT', 'BINDING_MISMATCH'],
     ['NITRO-KEY', 'document.public_key', payload.publicKey, ed25519Spki(binding.signingKey), 'BINDING_ABSENT', 'BINDING_MISMATCH'],
   ] as const;
   for (const [id, path, have, need, absent, mismatch] of expected) {
@@ -123,13 +140,12 @@ async function checkBinding(payload: NsmPayload, binding: BindingFields, checks:
   }
 }
 
-async function toClaims(document: Bytes, payload: NsmPayload, chain: NitroChain, binding: BindingFields, trust: TrustContext, freshness: 'challenge' | 'none', checks: readonly Check[]): Promise<NormalizedClaims> {
-  const [documentSha256, publicKeySha256, receivingKeySha256, transcriptSha256] = await Promise.all([sha256(document), sha256(binding.signingKey), sha256(binding.receivingKey), d32(binding)]);
+function toClaims(document: Bytes, payload: NsmPayload, chain: NitroChain, binding: BindingFields, digests: Digests, trust: TrustContext, freshness: 'challenge' | 'none', checks: readonly Check[]): NormalizedClaims {
   return {
     schema: 'https://confidential-cat-counter.dev/claims/v1',
     platform: PLATFORM,
     anchor: chain.root.anchor,
-    evidence: [{ kind: 'nitro-attestation-document', sha256: hex(documentSha256), bytes: document.length, role: 'root' }],
+    evidence: [{ kind: 'nitro-attestation-document', sha256: digests.document, bytes: document.length, role: 'root' }],
     time: { verifiedAt: Math.floor(trust.now), evidenceAt: Math.floor(payload.timestamp / 1000), freshness, challengeId: hex(binding.challengeId), nonce: hex(binding.nonce) },
     hardware: {
       vendor: 'aws', technology: 'nitro', generation: null,
@@ -140,7 +156,7 @@ async function toClaims(document: Bytes, payload: NsmPayload, chain: NitroChain,
     guest: { debug: isDebug(payload), migratable: false, vmpl: null, smt: null, secureBoot: null },
     measurements: [...payload.pcrs].map(([index, value]): Measurement => ({ register: `PCR${index}`, alg: 'sha384', value: hex(value), covers: COVERS[index] ?? 'other', quoted: true })),
     workload: { imageDigestSource: 'measured', configDigest: hex(binding.configDigest), binding: { scope: 'enclave' } },
-    key: { alg: 'Ed25519', publicKeySha256: hex(publicKeySha256), receivingKeySha256: hex(receivingKeySha256), boundIn: 'public_key', transcriptSha256: hex(transcriptSha256) },
+    key: { alg: 'Ed25519', publicKeySha256: digests.signingKey, receivingKeySha256: digests.receivingKey, boundIn: 'public_key', transcriptSha256: digests.transcript },
     cloud: {
       provider: 'aws', region: regionOf(chain), instanceId: instanceOf(payload.moduleId), moduleId: payload.moduleId,
       // Under a development root a region is only what somebody typed.
