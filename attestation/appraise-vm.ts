@@ -17,9 +17,6 @@ const UPDATE = 'Move the workload to a machine with current firmware.';
 /** Software extraction of its chips' keys was published in 2026: its reports alone cannot prove much. */
 const WEAK_GENERATIONS: ReadonlySet<string> = new Set(['Milan']);
 
-/** Its guests' registers are a vTPM's, which the paravisor plays. */
-const PARAVISOR: string = 'azure-cvm';
-
 /** Nothing for Nitro. */
 export function appraiseVm(claims: NormalizedClaims, matched: Reference | undefined): VmAppraisal {
   const { technology } = claims.hardware;
@@ -69,7 +66,7 @@ function revocationRule({ hardware }: NormalizedClaims): Rule {
  * measurement or signer is pinned, or the cloud vouches for its vTPM.
  */
 function firmwareRule({ platform, cloud, anchor }: NormalizedClaims, matched: Reference | undefined): Rule {
-  if (platform !== PARAVISOR) return rule('firmware', 'measured');
+  if (platform !== 'azure-cvm') return rule('firmware', 'measured');
   const registers = matched === undefined ? undefined : referenceRegisters(matched);
   const pinned = registers?.has('LAUNCH') === true || registers?.has('MRTD') === true || (matched !== undefined && 'idKeyDigest' in matched && matched.idKeyDigest !== undefined);
   if (pinned) return rule('firmware', 'pinned by the reference');

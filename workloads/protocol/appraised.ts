@@ -7,6 +7,7 @@ import type { Appraisal } from '../../attestation/claims.ts';
 import type { BindingFields, Role } from '../../attestation/evidence.ts';
 import { type Reason, Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { adapterFor } from '../../attestation/registry.ts';
+import { requiredRegisters } from '../../attestation/policy.ts';
 import { PRODUCTION_ROOTS } from '../../attestation/trust/roots.ts';
 import { toBinding, toEvidence } from './evidence.ts';
 import type { Attested } from './messages.ts';
@@ -84,9 +85,8 @@ export async function verifyAttested({ attested, expect, policy, now, mode }: Ve
   if (reasons.length > 0) throw new Refusal(reasons);
   const adapter: AttestationAdapter = adapterFor(binding.platform);
   const trust = trustFromPolicy(policy, now);
-  const claims = mode === 'live'
-    ? await adapter.verify(evidence, { platform: binding.platform, binding, maxAgeSeconds: rules.maxAgeSeconds }, trust)
-    : await adapter.verifyReplay(evidence, { platform: binding.platform, binding }, trust);
+  const expected = { platform: binding.platform, binding, registers: requiredRegisters(rules, binding.platform) };
+  const claims = mode === 'live' ? await adapter.verify(evidence, { ...expected, maxAgeSeconds: rules.maxAgeSeconds }, trust) : await adapter.verifyReplay(evidence, expected, trust);
   const appraisal = await appraise(claims, rules);
   requireAcceptable(appraisal, mode);
   return appraisal;
