@@ -52,6 +52,17 @@ export function processesOn(folder: string): number[] {
   });
 }
 
+/** Processes whose working directory is this one. */
+export function workingIn(folder: string): number[] {
+  return allPids().filter((pid) => {
+    try {
+      return lives(pid) && readlinkSync(`/proc/${pid}/cwd`) === folder;
+    } catch {
+      return false;
+    }
+  });
+}
+
 export function signal(pid: number | undefined, name: NodeJS.Signals): void {
   if (pid === undefined) return;
   try {

@@ -31,7 +31,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Code, packages and the model; not the whole checkout, in which a data folder with keys may lie. */
 function nodeFlags(program: string, modelFile: string): string[] {
-  const readable = [join(ROOT, 'workloads'), join(ROOT, 'attestation'), realpathSync(join(ROOT, 'node_modules')), join(ROOT, 'package.json'), program, modelFile];
+  const readable = [join(ROOT, 'workloads'), join(ROOT, 'attestation'), join(ROOT, 'node_modules'), realpathSync(join(ROOT, 'node_modules')), join(ROOT, 'package.json'), program, modelFile];
   return ['--permission', '--allow-addons', ...readable.map((path) => `--allow-fs-read=${path}`), `--max-old-space-size=${MAX_HEAP_MB}`, '--disallow-code-generation-from-strings', '--no-warnings'];
 }
 

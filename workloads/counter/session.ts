@@ -8,6 +8,7 @@ import { refuse } from '../../attestation/refusal.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
 import { fromBinding, fromEvidence } from '../protocol/evidence.ts';
 import { Answered } from '../protocol/http-client.ts';
+import { decodeJwsUnverified } from '../protocol/jws.ts';
 import { type Log, errorFields } from '../protocol/log.ts';
 import type { OwnerPolicy } from '../protocol/owner.ts';
 import type { PolicySource } from '../protocol/policy-source.ts';
@@ -103,7 +104,17 @@ export class SessionKeeper {
     // Registered first: a result under a session that the gateway does not know could not be verified by anybody.
     await gateway.register({ ...attested, session, ear }, active);
     this.#active = active;
-    log.info('attested', { platform, revision: inForce.policy.revision });
+    log.info('attested', { platform, revision: inForce.policy.revision, session: idOf(session) });
     return active;
+  }
+}
+
+/** For the log only, so that an operator finds the counter of a job: nothing is decided on it. */
+function idOf(session: string): string {
+  try {
+    const { sid } = decodeJwsUnverified(session).payload as { sid?: unknown };
+    return typeof sid === 'string' ? sid.slice(0, 64) : '';
+  } catch {
+    return '';
   }
 }
