@@ -18,6 +18,23 @@ export type TcbStatus =
 /** Security versions of one TCB by the name of the component: bootloader, tee, snp, microcode, fmc. */
 export type TcbComponents = Readonly<Record<string, number>>;
 
+/** What an attestation service says; it stands beside what the verifier measured and never in its place. */
+export interface ServiceClaims {
+  readonly source: 'service'; readonly service: 'maa' | 'google'; readonly issuer: string;
+  /** How its key was found: the issuer's key set, or certificates in the token. */
+  readonly mode: 'oidc' | 'pki'; readonly kid: string; readonly anchor: 'production' | 'development';
+  readonly issuedAt: number; readonly expiresAt: number; readonly ageSeconds: number;
+  readonly policyHash?: string; readonly compliance?: string;
+  readonly technology: 'sev' | 'sev-snp' | 'tdx' | 'none'; readonly generation?: string; readonly hwModel?: string;
+  /** `null`: it does not say. */
+  readonly debug: boolean | null;
+  /** The service's own word, `NotReported` where it has none. */
+  readonly tcbStatus: string; readonly tcbDate?: number; readonly evaluationNumber?: number;
+  /** By register, lower-case hex. */
+  readonly measurements: Readonly<Record<string, string>>;
+  readonly software?: { readonly name: string; readonly versions: readonly string[]; readonly supportAttributes: readonly string[] };
+}
+
 export interface NormalizedClaims {
   readonly schema: 'https://confidential-cat-counter.dev/claims/v1';
   /** The adapter; `hardware.technology` says what is below it. */
@@ -80,6 +97,7 @@ export interface NormalizedClaims {
     readonly secureBoot: boolean | null; readonly tpmEnabled: boolean | null; readonly tpmPersisted: boolean | null; readonly consoleEnabled: boolean | null; readonly interactiveConsoleEnabled: boolean | null;
     readonly rootCertThumbprint: string | null; readonly vmUniqueId: string | null;
   };
+  readonly services?: readonly ServiceClaims[];
   readonly checks: readonly Check[];
 }
 
