@@ -4,7 +4,7 @@
  */
 import { type Bytes, equal, fromHex, utf8 } from '../bytes.ts';
 import { CheckList } from '../checks.ts';
-import { type CollateralItem, type CollateralKind, collateralOf } from '../collateral/collateral.ts';
+import { type Collateral, type CollateralItem, type CollateralKind, collateralOf } from '../collateral/collateral.ts';
 import { parseCrl } from '../formats/crl.ts';
 import { parseTdxQuote, type TdBody } from '../formats/tdx-quote.ts';
 import { readPem } from '../formats/pem.ts';
@@ -24,9 +24,8 @@ type Verify<F> = (input: QuoteInput, trust: TrustContext, at: number, checks: Ch
 async function facts<F extends TdxFacts | SgxFacts>(verify: Verify<F>, vector: Vector, tcb: 'require' | 'skip'): Promise<F> {
   const { at } = vector;
   if (at === null) return refuse('FMT_FIELD', 'verified_at', 'A quote is valid at a time: state one.');
-  const items = vector.companions.flatMap((companion) => collateralItems(companion, at));
   const checks = new CheckList();
-  const trust: TrustContext = { ...corpusTrust(vector), collateral: collateralOf(items), revocation: tcb === 'require' ? 'require' : 'ifAvailable' };
+  const trust: TrustContext = { ...corpusTrust(vector), collateral: importCollateral(vector), revocation: tcb === 'require' ? 'require' : 'ifAvailable' };
   const found = await verify({ quote: vector.bytes, tcb, trailing: 'any' }, trust, at, checks);
   if (found !== undefined && tcb === 'require') checkTcb(found.tcb, CURRENT_TCB, at, checks);
   if (found !== undefined && 'body' in found.quote) checkNonce(found.quote.body, vector, checks);
@@ -77,6 +76,9 @@ export const judgeCcel: Judge = (vector) => judged(async () => {
   }
   return { events: log.events.length, registers, replayed: quotes.length > 0 };
 });
+
+/** Intel's statements and lists among the companions of a vector. */
+export const importCollateral = ({ companions, at }: Pick<Vector, 'companions' | 'at'>): Collateral => collateralOf(companions.flatMap((companion) => collateralItems(companion, at ?? 0)));
 
 /** What a companion brings, by its content; nothing when it is no collateral. */
 function collateralItems({ kind, bytes }: CorpusFile, fetchedAt: number): CollateralItem[] {
