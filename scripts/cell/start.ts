@@ -55,32 +55,35 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next();
   };
   try {
-    say('preparing keys, measurements and policy');
-    const prepared = await prepareCell(folder, options);
     const external = process.env['DATABASE_URL'];
-    say(external ? 'reaching the database that DATABASE_URL names' : 'starting PostgreSQL and checking the detector');
+    say(`preparing keys and policy, ${external ? 'reaching the database that DATABASE_URL names' : 'starting PostgreSQL'}, checking the detector`);
+    // Side by side, and each process starts as soon as there is what it cannot do without: broker and counters wait for the gateway by themselves.
     const starting = external ? Promise.resolve({ url: external, pid: () => undefined, stop: async () => {} }) : startPostgres({ folder: at(folder).postgres, log: options.log });
     // Also when something else fails while it starts.
     stops.push(() => starting.then((started) => started.stop(), () => {}));
-    const [database] = await Promise.all([
-      starting,
-      ensureDefaultModel(say),
-      ...(options.page ? [import('../page/build.ts').then(({ buildPage }) => buildPage({ onProgress: say }))] : []),
-    ]);
+    const detector = ensureDefaultModel(say);
+    const page = options.page ? import('../page/build.ts').then(({ buildPage }) => buildPage({ onProgress: say })) : undefined;
+    for (const later of [detector, page]) later?.catch(() => {});
+    const prepared = await prepareCell(folder, options);
 
-    say('starting gateway, broker and counters');
-    const program = (role: string, name: string, args: string[] = [], env: Record<string, string> = {}) =>
-      supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env }, folder, options.log);
-    const processes = [
-      program('gateway', 'gateway', options.leaseMs === undefined ? [] : ['--lease-ms', String(options.leaseMs)], { DATABASE_URL: database.url }),
-      program('broker', 'broker'),
-      ...Array.from({ length: options.counters }, (_, i) => program('counter', `counter-${i + 1}`, ['--name', `counter-${i + 1}`])),
-    ];
+    const program = (role: string, name: string, args: string[] = [], env: Record<string, string> = {}) => {
+      const started = supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env }, folder, options.log);
+      running.push(started);
+      return started;
+    };
+    const running: Supervised[] = [];
     // Counters first: they give their leases back while there is still somebody to give them to.
     stops.push(async () => {
-      await Promise.all(processes.slice(2).map((p) => p.stop()));
-      await Promise.all(processes.slice(0, 2).map((p) => p.stop()));
+      await Promise.all(running.filter((p) => p.name.startsWith('counter')).map((p) => p.stop()));
+      await Promise.all(running.map((p) => p.stop()));
     });
+    say('starting gateway, broker and counters');
+    const broker = program('broker', 'broker');
+    const [database] = await Promise.all([starting, page]);
+    const gateway = program('gateway', 'gateway', options.leaseMs === undefined ? [] : ['--lease-ms', String(options.leaseMs)], { DATABASE_URL: database.url });
+    await detector;
+    const counters = Array.from({ length: options.counters }, (_, i) => program('counter', `counter-${i + 1}`, ['--name', `counter-${i + 1}`]));
+    const processes = [gateway, broker, ...counters];
     const url = origin(prepared.cell.gateway.public);
     await untilReady(url, processes, folder);
     return { ...prepared, url, databaseUrl: database.url, processes, databasePid: () => database.pid(), stop };
