@@ -6,15 +6,15 @@ import { type Bytes, equal, fromHex, utf8 } from '../bytes.ts';
 import { CheckList } from '../checks.ts';
 import { type Collateral, type CollateralItem, type CollateralKind, collateralOf } from '../collateral/collateral.ts';
 import { parseCrl } from '../formats/crl.ts';
-import { parseTdxQuote, type TdBody } from '../formats/tdx-quote.ts';
+import type { TdBody } from '../formats/tdx-quote.ts';
 import { readPem } from '../formats/pem.ts';
 import { parseEventLog, replayEventLog } from '../formats/tcg-event-log.ts';
 import { parseCertificate } from '../formats/x509.ts';
 import { checkTcb, CURRENT_TCB } from '../hardware/tdx/appraise.ts';
+import { verifyCcel } from '../hardware/tdx/ccel.ts';
 import { tdxSummary } from '../hardware/tdx/claims.ts';
 import type { SgxFacts, TdxFacts } from '../hardware/tdx/facts.ts';
 import { type QuoteInput, verifySgxQuote, verifyTdxQuote } from '../hardware/tdx/verify.ts';
-import { verifyEventLog } from '../hardware/tpm/event-log.ts';
 import { Refusal, refuse } from '../refusal.ts';
 import type { TrustContext } from '../adapter.ts';
 import { corpusTrust, type CorpusFile, type Judge, judged, type Judgement, readJson, type Vector } from './judge.ts';
@@ -68,10 +68,9 @@ export const judgeCcel: Judge = (vector) => judged(async () => {
   if (!log.banks.includes('sha384')) refuse('EVENTLOG_ALGORITHM', 'log.header.algorithms', 'RTMRs are SHA-384: send the CCEL.', { have: log.banks.join(', '), need: 'sha384' });
   const registers = (await replayEventLog(log, 'sha384')).size;
   for (const quote of quotes) {
-    await facts(verifyTdxQuote, { ...quote, companions: [], at: vector.at }, 'skip');
-    const { body } = parseTdxQuote(quote.bytes, 'quote', 'any');
+    const td = await facts(verifyTdxQuote, { ...quote, companions: [], at: vector.at }, 'skip');
     const checks = new CheckList();
-    await verifyEventLog({ log: vector.bytes, path: 'log', kind: 'ccel', bank: 'sha384', quoted: new Map(body.rtmrs.map((value, i) => [i + 1, value])) }, checks);
+    await verifyCcel(td, vector.bytes, checks, 'log');
     checks.refuseIfFailed();
   }
   return { events: log.events.length, registers, replayed: quotes.length > 0 };
