@@ -1,13 +1,26 @@
 /** One line per platform and kind. */
 import { judgeNitroDocument, judgeNitroScenario } from './aws-nitro.ts';
+import { judgeSnpReport, judgeVek } from './amd-sev-snp.ts';
+import { judgeAzureEvidence, judgeHclReport } from './azure-cvm.ts';
+import { judgeEventLog } from './event-log.ts';
 import { judgeCcel, judgeSgxQuote, judgeTdxQuote } from './intel-tdx.ts';
 import type { Judge } from './judge.ts';
+import { judgeTpmQuote } from './tpm.ts';
 
 const JUDGES: Readonly<Record<string, Judge>> = {
   'aws-nitro/nitro-attestation-document': judgeNitroDocument,
   'aws-nitro/nitrotpm-attestation-document': judgeNitroDocument,
   'aws-nitro/scenario': judgeNitroScenario,
+  'aws-nitro/tpm-quote': judgeTpmQuote,
+  'azure-cvm/azure-evidence-json': judgeAzureEvidence,
+  'azure-cvm/hcl-report': judgeHclReport,
+  'azure-cvm/snp-report': judgeSnpReport,
   'azure-cvm/tdx-quote': judgeTdxQuote,
+  'azure-cvm/tpm-quote': judgeTpmQuote,
+  'azure-cvm/vcek-der': judgeVek,
+  'azure-cvm/vcek-pem': judgeVek,
+  'gcp-vtpm/event-log': judgeEventLog,
+  'gcp-vtpm/tpm-quote': judgeTpmQuote,
   'intel-tdx/event-log': judgeCcel,
   'intel-tdx/sgx-quote': judgeSgxQuote,
   'intel-tdx/tdx-quote': judgeTdxQuote,
