@@ -115,7 +115,7 @@ export function checkMaa(facts: MaaFacts, policy: MaaPolicy, checks: CheckList, 
   checks.that('MAA-POLICY', at('x-ms-policy-hash'), facts.policyHash !== null && policy.policyHashes.includes(facts.policyHash), () => ({ code: policy.policyHashes.length === 0 ? 'POLICY_EMPTY' : 'MAA_POLICY', have: facts.policyHash ?? 'nothing', need: policy.policyHashes.join(' or ') || 'a hash that the policy names', next: 'Look at the policy of the instance; name its hash if it is acceptable.' }));
   if (policy.requireSecureBoot) {
     const on = guest === null ? (facts.runtime?.['vm-configuration'] as Record<string, unknown> | null | undefined)?.['secure-boot'] : guest.secureBoot;
-    checks.that('MAA-SECURE-BOOT', at('secureboot'), on === true, () => ({ code: 'CS_SECBOOT', have: String(on ?? 'nothing'), need: 'true', next: 'Turn Secure Boot on and start the machine again.' }));
+    checks.that('MAA-SECURE-BOOT', at('secureboot'), on === true, () => ({ code: 'SECURE_BOOT', have: String(on ?? 'nothing'), need: 'true', next: 'Turn Secure Boot on and start the machine again.' }));
   }
   checks.that('MAA-GUEST-DEBUG', at('x-ms-azurevm'), guest?.debug !== true, () => ({ code: 'DEBUG_VM', have: 'debugging of kernel, boot loader or hypervisor, or test signing', need: 'none of them', next: 'Turn debugging off in the guest and start it again.' }));
   if (tee.tee === 'sev-snp') checkSnp(tee, policy, checks, at);
