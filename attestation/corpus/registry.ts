@@ -2,7 +2,9 @@
 import { judgeNitroDocument, judgeNitroScenario } from './aws-nitro.ts';
 import { judgeSnpReport, judgeVek } from './amd-sev-snp.ts';
 import { judgeAzureEvidence, judgeHclReport } from './azure-cvm.ts';
+import { judgeMaaScenario, judgeMaaToken } from './azure-maa.ts';
 import { judgeEventLog } from './event-log.ts';
+import { judgeConfidentialSpaceScenario, judgeConfidentialSpaceToken } from './gcp-confidential-space.ts';
 import { judgeCcel, judgeSgxQuote, judgeTdxQuote } from './intel-tdx.ts';
 import type { Judge } from './judge.ts';
 import { judgeTpmQuote } from './tpm.ts';
@@ -19,6 +21,10 @@ const JUDGES: Readonly<Record<string, Judge>> = {
   'azure-cvm/tpm-quote': judgeTpmQuote,
   'azure-cvm/vcek-der': judgeVek,
   'azure-cvm/vcek-pem': judgeVek,
+  'azure-maa/maa-jwt': judgeMaaToken,
+  'azure-maa/scenario': judgeMaaScenario,
+  'gcp-confidential-space/confidential-space-jwt': judgeConfidentialSpaceToken,
+  'gcp-confidential-space/scenario': judgeConfidentialSpaceScenario,
   'gcp-vtpm/event-log': judgeEventLog,
   'gcp-vtpm/tpm-quote': judgeTpmQuote,
   'intel-tdx/event-log': judgeCcel,
