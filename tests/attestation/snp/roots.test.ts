@@ -4,6 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { text } from '../../../attestation/bytes.ts';
 import { ROOT_PURPOSES, type RootPurpose, rootsFor } from '../../../attestation/trust/purposes.ts';
 import { PRODUCTION_ROOTS } from '../../../attestation/trust/roots.ts';
+import { trustFromPolicy } from '../../../workloads/protocol/appraised.ts';
+import { type OwnerPolicy, policySchema } from '../../../workloads/protocol/owner.ts';
 import { NO_VECTORS, vector } from '../support.ts';
 
 const FILES: readonly [file: string, ...purposes: RootPurpose[]][] = [
@@ -63,4 +65,21 @@ test('a root that names a platform is for that adapter only', () => {
   expect(rootsFor({ roots }, 'aws-nitro', 'aws-nitro')).toEqual([]);
   expect(rootsFor({ roots: [{ ...root, platform: undefined } as unknown as typeof root] }, 'aws-nitro', 'aws-nitro')).toHaveLength(1);
   expect(rootsFor({ roots }, 'intel-sgx')).toEqual([]);
+});
+
+describe('development roots of an owner\'s policy', () => {
+  const schema = policySchema.shape.developmentRoots;
+  const root = { platform: 'aws-nitro', name: 'x', certSha256: '00'.repeat(32), spkiSha256: '11'.repeat(32) } as const;
+
+  test('one of Nitro needs no purpose, and has that one', () => {
+    expect(schema.safeParse([root]).success).toBe(true);
+    const { roots } = trustFromPolicy({ developmentRoots: [root], revoked: [] } as unknown as OwnerPolicy, 0);
+    expect(roots.at(-1)).toEqual({ ...root, purpose: 'aws-nitro', anchor: 'development' });
+  });
+
+  test('a stated purpose stays; an unknown one is refused', () => {
+    const parsed = schema.parse([{ ...root, purpose: 'amd-ark/Genoa' }]);
+    expect(trustFromPolicy({ developmentRoots: parsed, revoked: [] } as unknown as OwnerPolicy, 0).roots.at(-1)?.purpose).toBe('amd-ark/Genoa');
+    expect(schema.safeParse([{ ...root, purpose: 'amd-ark/Venice' }]).success).toBe(false);
+  });
 });

@@ -8,7 +8,9 @@ import { type SnpFacts, type SnpInput, verifySnp } from '../../../attestation/ha
 import type { AuthorityOptions, Issued } from '../../../attestation/platforms/simulated/issue.ts';
 import type { SigningKey } from '../../../attestation/platforms/simulated/keys.ts';
 import { makeSnpCrl, makeSnpPki, makeVek, snpDevelopmentRoot, type SnpPki, type SnpPkiOptions, type VekFields } from '../../../attestation/platforms/simulated/snp-pki.ts';
-import { encodeSnpReport, signSnpReport, type SnpReportFields, snpReportFields } from '../../../attestation/platforms/simulated/snp.ts';
+import { encodeTcb } from '../../../attestation/hardware/snp/generation.ts';
+import type { RefusalCode } from '../../../attestation/refusal.ts';
+import { encodeSnpReport, SIMULATED_TCB, signSnpReport, type SnpReportFields, snpReportFields } from '../../../attestation/platforms/simulated/snp.ts';
 import { AMD_PRODUCTS, type AmdProduct } from '../../../attestation/trust/purposes.ts';
 import { KEYS } from '../path-support.ts';
 import { NOW } from '../support.ts';
@@ -74,3 +76,20 @@ export async function verified(w: SnpWorld, change: Change = {}): Promise<{ fact
 
 export const chipKey = (w: SnpWorld, fields: SnpReportFields): string => `${w.product}/${hex(fields.chipId)}/${hex(fields.reportedTcb)}`;
 export { AMD_PRODUCTS, KEYS, NOW };
+
+/** The lowest bit of one byte turned. */
+export function flip(data: Uint8Array<ArrayBuffer>, offset: number): Uint8Array<ArrayBuffer> {
+  const out = data.slice();
+  out[offset] = (out[offset] as number) ^ 1;
+  return out;
+}
+
+export function utf8Pem(ders: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const block = (d: Uint8Array): string => `-----BEGIN CERTIFICATE-----\n${(btoa(String.fromCharCode(...d)).match(/.{1,64}/g) ?? []).join('\n')}\n-----END CERTIFICATE-----\n`;
+  return new TextEncoder().encode(ders.map(block).join(''));
+}
+
+/** One thing changed, and the codes that it is refused with. */
+export interface Case { readonly name: string; readonly world?: WorldOptions; readonly change?: Change; readonly codes: readonly RefusalCode[] }
+/** Of Genoa, one component set otherwise. */
+export const tcbOf = (change: Record<string, number>): Bytes => encodeTcb({ ...SIMULATED_TCB.Genoa, ...change }, 'Genoa');
