@@ -3,7 +3,9 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { type Bytes, bytes, concat, hex, sha256, text, utf8 } from '../../../attestation/bytes.ts';
 import { derSignature } from '../../../attestation/platforms/simulated/keys.ts';
 import { basicConstraints, dn, keyUsage } from '../../../attestation/platforms/simulated/issue.ts';
-import { intelTime, isvLevel, module, qeIdentity, signStatement, tcbInfo } from '../../../attestation/platforms/simulated/tdx-collateral.ts';
+import { octets, oid, sequence } from '../../../attestation/platforms/simulated/der-writer.ts';
+import { PCK_EXTENSION } from '../../../attestation/formats/intel-pck.ts';
+import { intelTime, isvLevel, module, qeIdentity, signStatement, svns, tcbInfo } from '../../../attestation/platforms/simulated/tdx-collateral.ts';
 import { intelName, pckExtension, pckPairs, PCK_FIELDS, pem, pinIntel } from '../../../attestation/platforms/simulated/tdx-pki.ts';
 import type { TdxWorld, TdxWorldOptions } from '../../../attestation/platforms/simulated/tdx.ts';
 import { TD_FIELDS } from '../../../attestation/platforms/simulated/tdx-quote.ts';
@@ -113,6 +115,8 @@ describe('certificates of the platform', () => {
     ['a component of 256', ['FMT_DER'], () => ({ world: { pck: { components: [256, ...PCK_FIELDS.components.slice(1)] } } })],
     ['an FMSPC of five bytes', ['FMT_DER'], () => ({ world: { pck: { fmspc: filled(5, 1) } } })],
     ['a PPID of 17 bytes', ['FMT_DER'], () => ({ world: { pck: { ppid: filled(17, 1) } } })],
+    ['two values of one field', ['FMT_DER'], () => ({ world: { pckExtension: pckExtension(PCK_FIELDS, (p) => ({ ...p, platform: p.platform.with(2, sequence(oid(`${PCK_EXTENSION}.4`), octets(PCK_FIELDS.fmspc), octets(PCK_FIELDS.fmspc))) })) } })],
+    ['a field without value', ['FMT_DER'], () => ({ world: { pckExtension: pckExtension(PCK_FIELDS, (p) => ({ ...p, platform: p.platform.with(2, sequence(oid(`${PCK_EXTENSION}.4`))) })) } })],
     ['a field that nobody knows', ['FMT_DER'], () => ({ world: { pckExtension: pckExtension(PCK_FIELDS, (p) => ({ ...p, platform: [...p.platform, pckPairs(PCK_FIELDS).tcb[17] as Bytes] })) } })],
   ];
   test.each(cases)('%s', async (...c) => run(c));
@@ -147,6 +151,7 @@ describe('revocation', () => {
 
 describe('collateral', () => {
   const info = (change: Parameters<typeof tcbInfo>[1]): { world: Partial<TdxWorldOptions> } => ({ world: { tcbInfo: change } });
+  const level = (tcb: object) => ({ tcb: { sgxtcbcomponents: svns([]), pcesvn: 1, tdxtcbcomponents: svns([]), ...tcb }, tcbDate: '2026-02-11T00:00:00Z', tcbStatus: 'UpToDate' });
   const qe = (change: Parameters<typeof qeIdentity>[1]): { world: Partial<TdxWorldOptions> } => ({ world: { qeIdentity: change } });
   const replaced = (kind: 'intel-tcb-info' | 'intel-qe-identity', from: string, to: string): { verdict: VerdictOptions } => ({ verdict: { replace: [{ kind, bytes: altered(item(good, kind).bytes, from, to) }] } });
   const cases: Case[] = [
@@ -166,6 +171,13 @@ describe('collateral', () => {
     ['TCB info with a module twice', ['COLLATERAL_FORMAT'], () => info({ tdxModuleIdentities: [module('TDX_01', [isvLevel(1, 'UpToDate')]), module('TDX_01', [isvLevel(9, 'UpToDate')])] })],
     ['TCB info with a date of no calendar', ['COLLATERAL_FORMAT'], () => info({ nextUpdate: '2026-13-01T00:00:00Z' })],
     ['TCB info with a member twice', ['COLLATERAL_FORMAT'], () => ({ world: { tcbInfo: JSON.stringify(tcbInfo(NOW)).replace('"version":3', '"version":3,"version":3') } })],
+    ...([
+      ['15 components', { tcbLevels: [level({ sgxtcbcomponents: svns([]).slice(1) })] }], ['17 components', { tcbLevels: [level({ tdxtcbcomponents: [...svns([]), { svn: 0 }] })] }], ['a component of 256', { tcbLevels: [level({ sgxtcbcomponents: svns([256]) })] }],
+      ['a component of half', { tcbLevels: [level({ sgxtcbcomponents: svns([0.5]) })] }], ['a component as text', { tcbLevels: [level({ sgxtcbcomponents: [{ svn: '1' }, ...svns([]).slice(1)] })] }], ['a PCESVN of 65,536', { tcbLevels: [level({ pcesvn: 65_536 })] }], ['no TDX components', { tcbLevels: [level({ tdxtcbcomponents: undefined })] }],
+      ['an FMSPC of five bytes', { fmspc: 'B0C06F0000' }], ['an FMSPC that is no hex', { fmspc: 'B0C06F00000g' }], ['a negative evaluation number', { tcbEvaluationDataNumber: -1 }], ['no evaluation number', { tcbEvaluationDataNumber: undefined }], ['a date with an offset', { nextUpdate: '2027-01-01T00:00:00+01:00' }],
+      ['no module', { tdxModule: undefined }], ['a module of another name', { tdxModuleIdentities: [module('TDX_1', [isvLevel(1, 'UpToDate')])] }], ['a module without levels', { tdxModuleIdentities: [module('TDX_01', [])] }], ['a signer of 47 bytes', { tdxModule: { mrsigner: '00'.repeat(47), attributes: '00'.repeat(8), attributesMask: '00'.repeat(8) } }],
+      ['an advisory with a space', { tcbLevels: [{ ...level({}), advisoryIDs: ['INTEL SA'] }] }],
+    ] as const).map(([name, change]): Case => [`TCB info: ${name}`, ['COLLATERAL_FORMAT'], () => info(change)]),
     ['QE identity of version 1', ['COLLATERAL_FORMAT'], () => qe({ version: 1 })],
     ['QE identity of SGX\'s QE', ['COLLATERAL_FORMAT'], () => qe({ id: 'QE' })],
     ['TCB info in place of the QE identity', ['COLLATERAL_FORMAT'], () => ({ verdict: { replace: [{ kind: 'intel-qe-identity', bytes: item(good, 'intel-tcb-info').bytes }] } })],
