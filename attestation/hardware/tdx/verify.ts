@@ -28,7 +28,7 @@ export interface QuoteInput {
 const NEXT = 'Send the quote exactly as the quoting service made it.';
 const UPDATE = 'Update firmware and TDX module of the platform, or move the workload to another machine.';
 
-/** @returns undefined when a check failed; the reasons are in `checks` */
+/** @returns undefined when a check failed, or when `checks` held a failure before; the reasons are in there */
 export async function verifyTdxQuote(input: QuoteInput, trust: TrustContext, at: number, checks: CheckList): Promise<TdxFacts | undefined> {
   const path = input.path ?? 'quote';
   const quote = checks.parse('TDX-FORMAT', path, () => parseTdxQuote(input.quote, path, input.trailing));
