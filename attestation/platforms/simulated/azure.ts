@@ -118,8 +118,12 @@ async function snpHardware({ now, product = 'Genoa', report: change }: AzureWorl
   const report = await signSnpReport(encodeSnpReport(snpReportFields(product, 'vcek', { version: 3, reportData, ...change })), vek.key);
   return {
     report, snp, parts: { vek: vek.certificate, issuers: [snp.ask.certificate, snp.ark.certificate] },
-    roots: [await snpDevelopmentRoot(snp)], collateral: [item('amd-crl', product, await makeSnpCrl(snp, now), now)],
+    roots: [await snpDevelopmentRoot(snp), await pinnedAsk(snp)], collateral: [item('amd-crl', product, await makeSnpCrl(snp, now), now)],
   };
+}
+
+async function pinnedAsk({ ask, product }: SnpPki): Promise<TrustRoot> {
+  return { name: `simulated SEV-${product}`, purpose: `amd-ask/${product}`, anchor: 'development', certSha256: hex(await sha256(ask.certificate)), spkiSha256: hex(await sha256(ask.template.spki)) };
 }
 
 async function tdxHardware({ now, tdx }: AzureWorldOptions, ring: KeyRing, reportData: Bytes): Promise<Hardware> {
