@@ -3,6 +3,7 @@ import type { ChainCache } from './chain-cache.ts';
 import type { Collateral } from './collateral/collateral.ts';
 import type { NormalizedClaims } from './claims.ts';
 import type { BindingFields, Evidence, Platform } from './evidence.ts';
+import type { GceTrust } from './hardware/gce/trust.ts';
 import type { RootPurpose } from './trust/purposes.ts';
 
 /** A pinned root. The root carried in evidence is compared with this and then discarded. */
@@ -36,6 +37,8 @@ export interface TrustContext {
   readonly collateral?: Collateral;
   /** Revocation lists: `require` refuses where one is missing (default), `ifAvailable` is for verdicts on stored corpora. */
   readonly revocation?: 'require' | 'ifAvailable';
+  /** Demands on Google's machines: projects, denied instances, endorsed firmware, hosts. */
+  readonly gce?: GceTrust;
   /** Verified signatures of earlier chains; saves time, changes no verdict. */
   readonly chainCache?: ChainCache;
 }

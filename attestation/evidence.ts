@@ -1,7 +1,7 @@
 import type { Bytes } from './bytes.ts';
 
 /** Platforms with an adapter. Simulated evidence has the same formats and keeps these names (claims say `anchor: "development"`). */
-export const PLATFORMS = ['aws-nitro', 'azure-cvm'] as const;
+export const PLATFORMS = ['aws-nitro', 'azure-cvm', 'gke'] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
 /** Roles that a workload can be appraised for. */

@@ -3,11 +3,13 @@ import type { AttestationAdapter } from './adapter.ts';
 import { PLATFORMS, type Platform } from './evidence.ts';
 import { awsNitro } from './platforms/aws-nitro/verify.ts';
 import { azureCvm } from './platforms/azure-cvm/verify.ts';
+import { gke } from './platforms/gke/verify.ts';
 import { refuse } from './refusal.ts';
 
 const ADAPTERS: Readonly<Record<Platform, AttestationAdapter>> = {
   'aws-nitro': awsNitro,
   'azure-cvm': azureCvm,
+  gke,
 };
 
 /** The platform is the one that the verifier expects, never one that evidence names. @throws Refusal FMT_PLATFORM */
