@@ -57,6 +57,9 @@ export const STRICT_SNP: SnpRules = {
   minimumTcb: PUBLISHED_FLOORS, deniedGenerations: ['Milan'], deniedChips: [], allowProvisionalFirmware: false, requireAliasCheck: true, vmpl: 0, minimumAbi: { major: 0, minor: 0 }, smt: 'warn', require: [], minimumGuestSvn: 0,
 };
 
+/** Where a policy states no rules of its own. Milan is taken, as a warning; Turin is not, since its floors are the owner's to state. */
+export const DEFAULT_SNP: SnpRules = { ...STRICT_SNP, deniedGenerations: [] };
+
 export interface SnpAppraisal { readonly rules: readonly Rule[]; readonly vector: Pick<TrustVector, 'hardware' | 'configuration' | 'runtime-opaque'> }
 
 const NEVER_AFFIRMING: ReadonlySet<string> = new Set(['Milan']);

@@ -3,6 +3,7 @@
  * console, Secure Boot, revocation. A rule that lowers allows at most `warning`; what would be a matter of policy and has no field in the policy
  * yet is decided on the careful side.
  */
+import { appraiseSnp, DEFAULT_SNP, type SnpRules } from './appraise-snp.ts';
 import type { NormalizedClaims, Rule, TrustVector } from './claims.ts';
 import { type Reference, referenceRegisters } from './policy.ts';
 import type { RefusalCode } from './refusal.ts';
@@ -14,24 +15,23 @@ const lowered = (id: string, detail: string, next: string): Rule => ({ id, outco
 const failed = (id: string, code: RefusalCode, have: string, need: string, next: string): Rule => ({ id, outcome: 'fail', code, detail: have, have, need, next });
 
 const UPDATE = 'Move the workload to a machine with current firmware.';
-/** Software extraction of its chips' keys was published in 2026: its reports alone cannot prove much. */
-const WEAK_GENERATIONS: ReadonlySet<string> = new Set(['Milan']);
-
-/** Nothing for Nitro. */
-export function appraiseVm(claims: NormalizedClaims, matched: Reference | undefined): VmAppraisal {
+/** Nothing for Nitro. SEV-SNP has rules of its own in the policy, or the careful ones. */
+export function appraiseVm(claims: NormalizedClaims, matched: Reference | undefined, policy?: SnpRules): VmAppraisal {
   const { technology } = claims.hardware;
   if (technology === 'nitro') return { rules: [], vector: {} };
-  const rules = [tcbRule(claims), generationRule(claims), revocationRule(claims), firmwareRule(claims, matched), migrationRule(claims), vmplRule(claims), consoleRule(claims), secureBootRule(claims)];
-  const weak = rules.slice(0, 3).some((r) => r.outcome !== 'pass');
+  const snp = technology === 'sev-snp' ? appraiseSnp(claims, policy ?? DEFAULT_SNP) : undefined;
+  const common = [revocationRule(claims), firmwareRule(claims, matched), consoleRule(claims), secureBootRule(claims)];
+  const rules = snp === undefined ? [tcbRule(claims), ...common, migrationRule(claims)] : [...snp.rules, ...common];
+  const weak = rules.some((r) => ['tcb', 'revocation'].includes(r.id) && r.outcome !== 'pass');
   const plain = technology === 'sev';
   return {
     rules,
     vector: {
-      ...(weak || plain ? { hardware: 32 } : {}),
+      ...(snp !== undefined ? { hardware: snp.vector.hardware } : weak || plain ? { hardware: 32 } : {}),
       ...(plain ? { 'runtime-opaque': 32 } : {}),
       // Nothing of these measures the workload's image by itself: boot chain only
       ...(matched === undefined ? {} : { executables: 3 }),
-      configuration: claims.guest.debug ? 96 : rules.some((r) => ['console', 'secure-boot', 'migration'].includes(r.id) && r.outcome !== 'pass') ? 32 : 3,
+      configuration: Math.max(snp?.vector.configuration ?? 3, claims.guest.debug ? 96 : rules.some((r) => ['console', 'secure-boot', 'migration'].includes(r.id) && r.outcome !== 'pass') ? 32 : 3),
       'instance-identity': claims.cloud.origin === 'proven' && claims.anchor === 'production' ? 2 : 0,
     },
   };
@@ -45,15 +45,9 @@ function tcbRule({ tcb, hardware }: NormalizedClaims): Rule {
     case 'SWHardeningNeeded': case 'ConfigurationNeeded': case 'ConfigurationAndSWHardeningNeeded': return lowered('tcb', detail, UPDATE);
     case 'OutOfDate': case 'OutOfDateConfigurationNeeded': return failed('tcb', 'TCB_OUT_OF_DATE', detail, 'UpToDate', UPDATE);
     case 'Revoked': return failed('tcb', 'TCB_REVOKED', detail, 'UpToDate', UPDATE);
-    // AMD has no status; Intel's absence means that nobody has judged the TCB
-    default: return hardware.technology === 'tdx' ? failed('tcb', 'TCB_STATUS', detail, 'UpToDate', 'Verify with the TCB information of Intel.') : lowered('tcb', `${detail}: no minimum stated`, 'State minimum security versions in the policy.');
+    // Absent for a TD means that nobody has judged its TCB; plain SEV proves none
+    default: return hardware.technology === 'tdx' ? failed('tcb', 'TCB_STATUS', detail, 'UpToDate', 'Verify with the TCB information of Intel.') : lowered('tcb', `${detail}: the evidence proves no security versions`, 'Use SEV-SNP or TDX.');
   }
-}
-
-function generationRule({ hardware }: NormalizedClaims): Rule {
-  if (hardware.technology !== 'sev-snp') return rule('generation', hardware.generation ?? hardware.technology);
-  if (hardware.generation === null) return failed('generation', 'HW_DENIED', 'an unknown generation', 'Milan, Genoa or Turin', UPDATE);
-  return WEAK_GENERATIONS.has(hardware.generation) ? lowered('generation', hardware.generation, 'Use a later generation: keys of this one were extracted.') : rule('generation', hardware.generation);
 }
 
 function revocationRule({ hardware }: NormalizedClaims): Rule {
@@ -76,11 +70,6 @@ function firmwareRule({ platform, cloud, anchor }: NormalizedClaims, matched: Re
 }
 
 const migrationRule = ({ guest }: NormalizedClaims): Rule => (guest.migratable ? failed('migration', 'HW_DENIED', 'may be migrated by an agent', 'no migration', 'Start the guest with a policy that allows no migration.') : rule('migration', 'not migratable'));
-
-function vmplRule({ guest, hardware }: NormalizedClaims): Rule {
-  if (hardware.technology !== 'sev-snp' || guest.vmpl === 0) return rule('vmpl', String(guest.vmpl ?? '-'));
-  return failed('vmpl', 'HW_DENIED', `VMPL ${guest.vmpl ?? 'unknown'}`, 'VMPL 0', 'Report from the most privileged level of the guest.');
-}
 
 function consoleRule({ guest }: NormalizedClaims): Rule {
   return guest.consoleEnabled === true ? lowered('console', 'console enabled', 'Start the VM without serial console and boot diagnostics.') : rule('console', 'not enabled');

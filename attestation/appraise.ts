@@ -16,7 +16,7 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
   const references = policy.references.filter((r) => r.platform === claims.platform);
   const matched = references.find((r) => isComplete(r) && mismatches(r, claims).length === 0);
   const development = claims.anchor !== 'production';
-  const vm = appraiseVm(claims, matched);
+  const vm = appraiseVm(claims, matched, policy.snp);
 
   const rules: Rule[] = [
     policyRule(references),
@@ -98,9 +98,11 @@ function anchorRule(development: boolean, policy: AppraisalPolicy): Rule {
   return { id: 'anchor', outcome: 'fail', code: 'ANCHOR_DEVELOPMENT', detail: 'development root', have: 'development', need: 'production', next: 'Run the workload in a real enclave; only a development policy may set allowDevelopment.' };
 }
 
+const DEBUG_CODES = { nitro: 'DEBUG_ENCLAVE', tdx: 'DEBUG_TD', 'sev-snp': 'DEBUG_VM', sev: 'DEBUG_VM' } as const;
+
 function debugRule(claims: NormalizedClaims): Rule {
   if (!claims.guest.debug) return pass('debug', 'not in debug mode');
-  return { id: 'debug', outcome: 'fail', code: 'DEBUG_ENCLAVE', detail: 'debug mode', have: claims.hardware.technology === 'nitro' ? 'PCR0, PCR1, PCR2 are zero' : 'debugging allowed by the guest\'s policy or attributes', need: 'no debugging', next: 'Start it without debug mode: its memory is open to the host.' };
+  return { id: 'debug', outcome: 'fail', code: DEBUG_CODES[claims.hardware.technology], detail: 'debug mode', have: claims.hardware.technology === 'nitro' ? 'PCR0, PCR1, PCR2 are zero' : 'debugging allowed by the guest\'s policy or attributes', need: 'no debugging', next: 'Start it without debug mode: its memory is open to the host.' };
 }
 
 function measurementRule(references: readonly Reference[], matched: Reference | undefined, claims: NormalizedClaims): Rule {

@@ -10,6 +10,7 @@
  *   gke         LAUNCH (SEV-SNP); MRTD, RTMR1, RTMR2 (TDX), RTMR0, RTMR3; or the vTPM's PCRs (SEV)
  */
 import { z } from 'zod';
+import { snpRulesSchema } from './appraise-snp.ts';
 import { type Platform, ROLES } from './evidence.ts';
 
 const notZero = (value: string): boolean => !/^0+$/.test(value);
@@ -60,6 +61,8 @@ export const appraisalPolicySchema = z.strictObject({
   allowDevelopment: z.boolean(),
   /** Scopes of binding that may hold this role. Never `node` for a broker. */
   scopes: z.array(z.enum(['enclave', 'vm', 'node', 'container'])).min(1),
+  /** SEV-SNP: floors, denied generations and chips, the guest's own policy. Absent: those of DEFAULT_SNP. */
+  snp: snpRulesSchema.optional(),
 }).refine((p) => p.role !== 'broker' || !p.scopes.includes('node'), { path: ['scopes'], message: 'evidence of scope "node" never gets the role broker' })
   .refine((p) => oneQuote(p.references), { path: ['references'], message: 'references of one platform name the same vTPM PCRs: a quote has one selection' });
 export type AppraisalPolicy = z.infer<typeof appraisalPolicySchema>;

@@ -1,13 +1,16 @@
 /** Appraisal of verified SNP evidence: one thing below what a policy demands, and exactly that rule fails with its code. */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { appraiseSnp, PUBLISHED_FLOORS, type SnpRules, snpRulesSchema, STRICT_SNP } from '../../../attestation/appraise-snp.ts';
+import { appraise, requireAcceptable } from '../../../attestation/appraise.ts';
+import { appraiseSnp, DEFAULT_SNP, PUBLISHED_FLOORS, type SnpRules, snpRulesSchema, STRICT_SNP } from '../../../attestation/appraise-snp.ts';
 import { hex } from '../../../attestation/bytes.ts';
 import type { NormalizedClaims } from '../../../attestation/claims.ts';
 import { encodeTcb } from '../../../attestation/hardware/snp/generation.ts';
 import { snpEvidence, snpGuest, snpHardware, snpMeasurement, snpTcb } from '../../../attestation/hardware/snp/claims.ts';
 import { SIMULATED_PLATFORM, SIMULATED_POLICY, SIMULATED_TCB, simulatedChipId, type SnpReportFields } from '../../../attestation/platforms/simulated/snp.ts';
+import { type AppraisalPolicy, appraisalPolicySchema } from '../../../attestation/policy.ts';
 import type { RefusalCode } from '../../../attestation/refusal.ts';
 import type { AmdProduct } from '../../../attestation/trust/purposes.ts';
+import { refused } from '../support.ts';
 import { AMD_PRODUCTS, NOW, snpWorld, verified } from './world.ts';
 
 /** Claims of a report with these fields, signed and verified. */
@@ -167,5 +170,43 @@ describe('nothing is taken for granted', () => {
     for (const change of [{ minimumTcb: {} }, { extra: 1 }, { hostData: [] }, { vmpl: 4 }, { deniedChips: ['00'] }, { minimumTcb: { Genoa: { snp: 1 } } }, { minimumTcb: { Genoa: { ...PUBLISHED_FLOORS.Genoa, fmc: 0 } } }, { minimumTcb: { Turin: SIMULATED_TCB.Genoa } }]) {
       expect(snpRulesSchema.safeParse({ ...STRICT_SNP, ...change }).success, JSON.stringify(change)).toBe(false);
     }
+  });
+});
+
+describe('with a whole policy', () => {
+  const LAUNCH = '04'.repeat(48);
+  const policyOf = (snp?: SnpRules, launch = LAUNCH): AppraisalPolicy => appraisalPolicySchema.parse({ id: 'p', role: 'counter', references: [{ id: 'r', platform: 'gke', registers: { LAUNCH: launch } }], maxAgeSeconds: 300, allowDevelopment: false, scopes: ['vm'], ...(snp === undefined ? {} : { snp }) });
+  const node = async (product: AmdProduct, fields?: Partial<SnpReportFields>): Promise<NormalizedClaims> => ({ ...await claimsOf(product, fields), platform: 'gke' });
+  const judged = async (claims: NormalizedClaims, policy: AppraisalPolicy) => {
+    const appraisal = await appraise(claims, policy);
+    requireAcceptable(appraisal);
+    return appraisal;
+  };
+
+  test('Genoa affirms, with the rules stated or with the careful ones', async () => {
+    for (const policy of [policyOf(RULES), policyOf()]) {
+      expect(await judged(await node('Genoa'), policy)).toMatchObject({ status: 'affirming', vector: { hardware: 2, configuration: 3, executables: 3 } });
+    }
+  });
+
+  test('D28: Milan is a warning at best, and refused where it is denied', async () => {
+    expect(await judged(await node('Milan'), policyOf(RULES))).toMatchObject({ status: 'warning', vector: { hardware: 32 } });
+    await refused(judged(await node('Milan'), policyOf(STRICT_SNP)), 'HW_DENIED');
+  });
+
+  test('D33: another measurement is refused, not warned about', async () => {
+    await refused(judged(await node('Genoa'), policyOf(RULES, '05'.repeat(48))), 'MEASUREMENT_MISMATCH');
+    await refused(judged(await node('Genoa', { measurement: new Uint8Array(48).fill(9) }), policyOf()), 'MEASUREMENT_MISMATCH');
+  });
+
+  test('D21, D26, D27 refuse with the careful rules too', async () => {
+    await refused(judged(await node('Genoa', { policy: bit(19n) }), policyOf()), 'DEBUG_VM');
+    await refused(judged(await node('Genoa', { policy: bit(18n) }), policyOf()), 'GUEST_POLICY');
+    await refused(judged(await node('Genoa', { vmpl: 1 }), policyOf()), 'GUEST_VMPL');
+    await refused(judged(await node('Genoa', { platformInfo: 6n }), policyOf()), 'BADRAM');
+    const old = encodeTcb({ ...SIMULATED_TCB.Genoa, snp: 0x16 }, 'Genoa');
+    await refused(judged(await node('Genoa', { launchTcb: old }), policyOf()), 'TCB_FLOOR');
+    await refused(judged(await node('Turin'), policyOf()), 'HW_DENIED', 'TCB_FLOOR');
+    expect(DEFAULT_SNP).toMatchObject({ requireAliasCheck: true, allowProvisionalFirmware: false, vmpl: 0 });
   });
 });

@@ -72,6 +72,8 @@ describe('a chain is refused', () => {
     const pki = await pkiOf('Genoa');
     await refused(verified({ ...await snpWorld({ vekChange: { issuer: pki.asvk } }), issuers: [pki.asvk.certificate, pki.ark.certificate] }), 'CHAIN_SIGNER_KIND');
     await refused(verified({ ...await snpWorld({ kind: 'vlek', vekChange: { issuer: pki.ask } }), issuers: [pki.ask.certificate, pki.ark.certificate] }), 'CHAIN_SIGNER_KIND');
+    // The issuer that the report asks for, and under it a certificate for the other kind
+    await refused(verified({ ...await snpWorld({ vekChange: { issuer: pki.asvk } }), issuers: [pki.asvk.certificate, pki.ark.certificate] }, { fields: { signerInfo: 4 } }), 'CHAIN_SIGNER_KIND');
   });
 
   test('D22: the chain of the other kind', async () => {

@@ -100,6 +100,16 @@ describe('a report is refused for', () => {
     await refused(verified(await snpWorld(world), change), ...codes);
   });
 
+  test('what it says: version 2 where none is accepted, numbers of a signature out of range', async () => {
+    const w = await snpWorld();
+    expect((await refused(verified(w, { fields: { version: 2 } }), 'UNKNOWN_GENERATION')).reasons).toMatchObject([{ path: 'evidence.report.version', need: 'version 3 or later' }]);
+    const n = Buffer.from('ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973', 'hex');
+    for (const raw of [concat(new Uint8Array(48), filled(48, 1)), concat(filled(48, 1), new Uint8Array(48)), concat(n, filled(48, 1)), concat(filled(48, 1), n)]) {
+      expect((await refused(verified(w, { raw }), 'SIG_INVALID')).reasons).toMatchObject([{ have: 'r or s outside of 1 to n - 1' }]);
+    }
+    expect((await refused(verified(w, { raw: filled(96, 1) }), 'SIG_INVALID')).reasons).toMatchObject([{ have: 'a signature that the certificate\'s key does not verify' }]);
+  });
+
   test('another key\'s signature', async () => {
     await refused(verified(await snpWorld(), { signWith: await KEYS.get('P-384', 'stranger') }), 'SIG_INVALID');
   });
