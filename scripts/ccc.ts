@@ -71,6 +71,17 @@ export function program(): Command {
     .argument('<folder>', 'a folder with a MANIFEST.json').option('--json', 'one JSON line per vector on standard output')
     .action(run(async () => (await import('./commands/vectors.ts')).vectors));
 
+  const collateral = ccc.command('collateral').description('what vendors publish about their platforms: cached, carried in one signed file');
+  const cached = (command: Command) => command.addOption(data()).addOption(json()).option('--cache <folder>', 'where it is kept (default: collateral/ in the cell\'s folder)');
+  cached(collateral.command('fetch').description('fetch from the vendors (or from the addresses in the file that $CCC_ENDPOINTS names)').argument('[names...]', 'KIND/KEY, such as amd-crl/Genoa')
+    .option('--for <file>', 'whatever this evidence needs; repeat or separate by commas', collect)).action(run(async () => (await import('./commands/collateral.ts')).collateralFetch));
+  cached(collateral.command('list').description('what is kept and holds now')).action(run(async () => (await import('./commands/collateral.ts')).collateralList));
+  cached(collateral.command('export').description('write everything kept into one file, signed').argument('<file>')
+    .option('--kind <kind>', 'only these kinds; repeat or separate by commas', collect).option('--key <file>', 'private Ed25519 key, JWK (default: the owner\'s)').option('--days <n>', 'how long the signer vouches for key sets', whole(1, 365), 30))
+    .action(run(async () => (await import('./commands/collateral.ts')).collateralExport));
+  cached(collateral.command('import').description('verify such a file and keep what is in it').argument('<file>').option('--signer <key>', 'pinned public key of whoever signed it (or $CCC_OWNER_KEY, or the cell\'s owner)'))
+    .action(run(async () => (await import('./commands/collateral.ts')).collateralImport));
+
   const tenant = ccc.command('tenant').description('tenants of the cell (through its admin socket)');
   tenant.command('add').argument('<name>').requiredOption('--zone <zone>', 'compliance zone of the signed policy').addOption(data()).addOption(json())
     .description('add a tenant; the broker makes its keys').action(run(async () => (await import('./commands/tenant.ts')).tenantAdd));

@@ -4,11 +4,14 @@
  */
 import { type Bytes, hex } from '../bytes.ts';
 import { CheckList } from '../checks.ts';
+import { detect } from '../detect.ts';
 import { readPckPlatform } from '../formats/intel-pck.ts';
-import { parseSnpReport } from '../formats/snp-report.ts';
+import { cutSnpReport, parseSnpReport } from '../formats/snp-report.ts';
 import { parseTdxQuote } from '../formats/tdx-quote.ts';
 import { readPckChain } from '../hardware/tdx/pck.ts';
 import { generationOf } from '../hardware/snp/generation.ts';
+import { GOOGLE_ISSUER } from '../services/google.ts';
+import { claimedIssuer, MAA_ISSUER } from '../services/maa.ts';
 import { AMD_PRODUCTS } from '../trust/purposes.ts';
 import type { Wanted } from './fetch.ts';
 
@@ -35,4 +38,18 @@ export function wantedForTdx(data: Bytes): Wanted[] {
     { kind: 'intel-tcb-info', key: fmspc }, { kind: 'intel-qe-identity', key: 'td' }, { kind: 'intel-root-crl', key: 'root' }, ...(ca === undefined ? [] : [{ kind: 'intel-pck-crl' as const, key: ca }, { kind: 'intel-pck-crl-chain' as const, key: ca }]),
     { kind: 'intel-tcb-signing-chain', key: 'tcb-info' }, { kind: 'intel-tcb-signing-chain', key: 'qe-identity' },
   ];
+}
+
+/** For whatever the evidence looks like; nothing where it is of no kind that needs any. @throws Refusal FMT_* */
+export function wantedFor(data: Bytes): Wanted[] {
+  switch (detect(data)?.kind) {
+    case 'snp-report': return wantedForSnp(cutSnpReport(data, 'report'));
+    case 'tdx-quote': return wantedForTdx(data);
+    case 'confidential-space-jwt': return [{ kind: 'jwks', key: GOOGLE_ISSUER }];
+    case 'maa-jwt': {
+      const issuer = claimedIssuer(data);
+      return issuer !== undefined && MAA_ISSUER.test(issuer) ? [{ kind: 'jwks', key: issuer }] : [];
+    }
+    default: return [];
+  }
 }
