@@ -1,6 +1,7 @@
 /** Certificates, chains and revocation lists behind a report, each wrong in one way under signatures that verify. */
 import { describe, expect, test } from 'vitest';
 import { bytes, concat, hex } from '../../../attestation/bytes.ts';
+import { ChainCache } from '../../../attestation/chain-cache.ts';
 import { collateralOf, NO_COLLATERAL } from '../../../attestation/collateral/collateral.ts';
 import { encodeTcb } from '../../../attestation/hardware/snp/generation.ts';
 import { der, integer } from '../../../attestation/platforms/simulated/der-writer.ts';
@@ -9,6 +10,7 @@ import { SIMULATED_TCB, simulatedChipId, snpReportFields } from '../../../attest
 import { filled, refused } from '../support.ts';
 import { AMD_PRODUCTS, type Case, flip, item, KEYS, NOW, pkiOf, reportOf, snpWorld, tcbOf, verified } from './world.ts';
 
+const DAY = 86_400;
 const layout = (product: (typeof AMD_PRODUCTS)[number]) => encodeTcb(SIMULATED_TCB[product], product);
 const CERTIFICATE: Case[] = [
   ...Object.entries(SIMULATED_TCB.Turin).flatMap(([name, n]): Case[] => [
@@ -150,6 +152,23 @@ describe('a chain is refused', () => {
     const issuer = 'CN=ARK-Genoa,O=Simulated\\, proves nothing about hardware,ST=CA,L=Santa Clara,C=US,OU=Engineering';
     await refused(verified(w, { trust: { revoked: [{ issuer, serial: '10001' }] } }), 'REVOKED');
     await verified(w, { trust: { revoked: [{ issuer, serial: '10002' }] } });
+  });
+});
+
+describe('remembered signatures of chains', () => {
+  test('change no verdict: revoked, expired, unpinned and altered certificates are refused as before', async () => {
+    const w = await snpWorld();
+    const chainCache = new ChainCache();
+    const warm = { trust: { chainCache } };
+    for (let i = 0; i < 2; i++) expect((await verified(w, warm)).facts.generation).toBe('Genoa');
+    // VCEK, ASK and the list
+    expect(chainCache.size).toBe(3);
+    await refused(verified(w, { trust: { chainCache, roots: [] } }), 'CHAIN_ROOT_UNPINNED');
+    await refused(verified(w, { ...warm, at: NOW + 366 * DAY }), 'CHAIN_EXPIRED', 'CRL_EXPIRED');
+    await refused(verified(w, { ...warm, input: { vek: flip(w.vek.certificate, w.vek.certificate.length - 1) } }), 'CHAIN_SIGNATURE');
+    await refused(verified(w, { ...warm, bytes: (r) => flip(r, 0x50) }), 'SIG_INVALID');
+    const revoked = collateralOf([item('amd-crl', 'Genoa', await makeSnpCrl(w.pki, NOW, { revoked: [w.pki.ask] }))]);
+    await refused(verified(w, { trust: { chainCache, collateral: revoked } }), 'REVOKED');
   });
 });
 
