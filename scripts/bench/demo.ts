@@ -10,11 +10,13 @@ import { atMost, type Section } from './section.ts';
 
 const demoSchema = z.object({ ok: z.literal(true), pictures: z.array(z.unknown()), seconds: z.object({ install: z.number(), start: z.number(), firstCount: z.number() }) });
 
+const TIMEOUT_MS = 180_000;
+
 /** Standard output. Standard error is kept for the error's message only. */
 async function run(command: string, args: readonly string[], cwd: string): Promise<string> {
-  // Nothing of the npm that started this process: the clone has its own.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|CCC_|NODE_|INIT_CWD$)/.test(name)));
-  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // Nothing of the npm run that started this process, but the settings that reach the registry.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_(lifecycle|package|execpath|node_execpath|command)|CCC_|INIT_CWD$)/.test(name)));
+  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: TIMEOUT_MS });
   let [out, err] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => { out += chunk.toString('utf8'); });
   child.stderr.on('data', (chunk: Buffer) => { err = (err + chunk.toString('utf8')).slice(-4_000); });
