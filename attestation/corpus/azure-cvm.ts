@@ -36,7 +36,7 @@ export const judgeAzureEvidence: Judge = (vector) => judged(async () => {
     ...parts, ...(parts.vek === undefined || issuers.length === 0 ? {} : { issuers }),
     ...(parts.ak === undefined ? {} : { ak: [...parts.ak, ...ofKind(vector, 'intermediate-cert-pem', 'root-cert-pem')] }),
     // Nobody kept what was asked for
-  }, { extraData: 'unknown', required: 'any', tcb: 'skip', signature: 'raw', versionTwo: AMD_PRODUCTS }, corpusTrust(vector), at, checks);
+  }, { extraData: 'unknown', required: 'any', tcb: 'skip', td: 'unjudged', signature: 'raw', versionTwo: AMD_PRODUCTS }, corpusTrust(vector), at, checks);
   checks.refuseIfFailed();
   return facts === undefined ? refuse('INTERNAL', 'evidence', DEFECT) : shown(facts);
 });

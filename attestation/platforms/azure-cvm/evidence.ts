@@ -15,6 +15,7 @@ import { verifyEventLog } from '../../hardware/tpm/event-log.ts';
 import { type HclFacts, verifyHcl } from '../../hardware/tpm/hcl.ts';
 import { type QuoteFacts, verifyTpmQuote } from '../../hardware/tpm/quote.ts';
 import { type SnpFacts, verifySnp } from '../../hardware/snp/verify.ts';
+import { checkTd, STRICT_TD, type TdPolicy } from '../../hardware/tdx/appraise.ts';
 import type { TdxFacts } from '../../hardware/tdx/facts.ts';
 import { verifyTdxQuote } from '../../hardware/tdx/verify.ts';
 import type { AmdProduct } from '../../trust/purposes.ts';
@@ -28,6 +29,8 @@ export interface AzureOptions {
   readonly required: readonly number[] | 'any';
   /** Whether Intel's tables are needed. */
   readonly tcb: 'require' | 'skip';
+  /** What a TD's attributes have to be. Default: those of production. `unjudged`: stored evidence without a policy. */
+  readonly td?: TdPolicy | 'unjudged';
   /** `raw`: agents that unwrap the TPMT_SIGNATURE. */
   readonly signature: 'tpmt' | 'raw';
   /** Generations that reports of version 2 are taken of: machines that started before 2024. */
@@ -75,7 +78,8 @@ async function verifyHardware(parts: AzureParts, { report }: HclFacts, options: 
   if (tdx === undefined) return undefined;
   const { reportData } = tdx.quote.body;
   const bound = checks.that('AZURE-TD-QUOTE-BINDING', 'evidence.tdQuote.reportData', equal(reportData, report.reportData), () => ({ code: 'HCL_BINDING', have: hex(reportData), need: `${hex(report.reportData)}, as in the HCL report`, next: 'Quote the TDREPORT of this HCL report.' }));
-  return bound ? { technology: 'tdx', tdx } : undefined;
+  const fits = options.td === 'unjudged' || checkTd(tdx.quote.body, options.td ?? STRICT_TD, checks, 'evidence.tdQuote.body');
+  return bound && fits ? { technology: 'tdx', tdx } : undefined;
 }
 
 async function verifyQuote(parts: AzureParts, { runtime }: HclFacts, options: AzureOptions, checks: CheckList): Promise<QuoteFacts | undefined> {

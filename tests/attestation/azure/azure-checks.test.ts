@@ -1,7 +1,7 @@
 /** One test per check of the Azure verifier: one thing is wrong, under signatures that verify, and only that check fails. Evidence is synthetic. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { d32 } from '../../../attestation/binding.ts';
-import { bytes, concat, hex, sha256 } from '../../../attestation/bytes.ts';
+import { bytes, concat, fromHex, hex, sha256 } from '../../../attestation/bytes.ts';
 import { collateralOf } from '../../../attestation/collateral/collateral.ts';
 import { parseCertificate } from '../../../attestation/formats/x509.ts';
 import { azureCvm } from '../../../attestation/platforms/azure-cvm/verify.ts';
@@ -208,6 +208,19 @@ describe('parts of one machine', () => {
   test('a TD quote of another TD', async () => {
     const other = await azureWorld({ technology: 'tdx', tdx: { quote: { td: { reportData: filled(64, 7) } } } });
     await refused(verify(tdx, { parts: { tdQuote: other.parts.tdQuote }, trust: { roots: [...tdx.roots, ...other.roots], collateral: collateralOf([...tdx.collateral, ...other.collateral]) } }), 'HCL_BINDING');
+  });
+
+  test('a TD in debug mode, one whose exceptions the host provokes, one with a service TD or reserved features', async () => {
+    const td = (change: object) => azureWorld({ technology: 'tdx', tdx: { quote: { td: change } } });
+    await refused(verify(await td({ tdAttributes: fromHex('0100001000000000') })), 'DEBUG_TD');
+    await refused(verify(await td({ tdAttributes: fromHex('0000000000000000') })), 'TD_ATTR');
+    await refused(verify(await td({ tdAttributes: fromHex('0000003000000000') })), 'TD_ATTR');
+    await refused(verify(await td({ xfam: fromHex('e702060000000001') })), 'TD_ATTR');
+  });
+
+  test('a TD without Intel\'s word about its platform', async () => {
+    const { 'intel-tcb-info': _, ...others } = Object.fromEntries(tdx.collateral.map((c) => [c.kind, c]));
+    await refused(verify(tdx, { trust: { collateral: collateralOf(Object.values(others)) } }), 'COLLATERAL_ABSENT');
   });
 
   test('hardware that is not genuine', async () => {
