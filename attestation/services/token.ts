@@ -101,12 +101,13 @@ async function certifiedKey(jwt: Jwt, { prefix, path }: TokenInput, purpose: Roo
     return undefined;
   };
   if (leaf === undefined) return noKey('a token without certificates');
-  const crls = (jwt.x5c ?? []).map((der) => keyIdOf(der)).flatMap((id) => (id === undefined ? undefined : trust.collateral?.get('google-crl', id)) ?? []);
+  const ids = new Set((jwt.x5c ?? []).map((der) => keyIdOf(der)));
+  const crls = [...ids].flatMap((id) => (id === undefined ? undefined : trust.collateral?.get('google-crl', id)) ?? []);
   const verified = await validatePath({
     prefix, path: `${where}[0]`, issuersPath: where, leaf, intermediates: issuers, roots: rootsFor(trust, purpose), at, algorithms: ['RS256', 'RS384', 'PS256', 'PS384'],
     // Google's leaves have no keyUsage and no list of revoked ones; its intermediates have both
     leafProfile: { keys: ['RSA'], keyUsage: ['digitalSignature'], keyUsageAbsent: 'allow' }, length: { min: 3, max: 4 }, revoked: trust.revoked,
-    crls: [...new Set(crls.map((c) => c.bytes))], requireCrl: trust.revocation ?? 'require', crlScope: 'intermediates', skewSeconds: SKEW, cache: trust.chainCache,
+    crls: crls.map((c) => c.bytes), requireCrl: trust.revocation ?? 'require', crlScope: 'intermediates', skewSeconds: SKEW, cache: trust.chainCache,
   }, checks);
   if (verified === undefined) return noKey('certificates that do not');
   judge.that('KEY', where, true, () => ({ code: 'JWT_KEY', next: ANEW }));

@@ -79,6 +79,33 @@ describe('header', () => {
   ])('%s', async (_, header) => { await refused(maa(await withHeader(header)), 'JWT_HEADER'); });
 });
 
+/** Where each of them is found out, and as what. */
+const WHERE: Readonly<Record<string, string>> = {
+  'alg twice in the header': 'token.header: a name twice in one object',
+  'alg twice, one escaped': 'token.header: a name twice in one object',
+  'a claim twice': 'token.claims: a name twice in one object',
+  'a claim twice, further down': 'token.claims: a name twice in one object',
+  'a claim twice, behind': 'token.claims: a name twice in one object',
+  'claims that are no object': 'token.claims: no object',
+  'claims with text behind': 'token.claims: text after the object',
+  'claims with a comment': 'token.claims: no JSON at character 0',
+  'claims that are no JSON': 'token.claims: no JSON at character',
+  'deep nesting': 'token.claims: more than 12 levels',
+  'a byte order mark': 'token.claims: no JSON at character 0',
+  'two parts': 'token: 2 parts',
+  'four parts': 'token: 4 parts',
+  'five parts, as of JWE': 'token: 5 parts',
+  'padding in the signature': 'token.signature: another spelling',
+  'padding in the claims': 'token.claims: another spelling',
+  'base64 in place of base64url': 'token.signature: another spelling',
+  'white space behind': 'token.signature: another spelling',
+  'white space in front': 'token.header: another spelling',
+  'white space within': 'token.signature: another spelling',
+  'unused bits of the signature': 'token.signature: another spelling',
+  'an empty header': 'token.header: no JSON at character 0',
+  'too large': 'token:',
+};
+
 describe('one spelling', () => {
   const base = `{"alg":"RS256","typ":"JWT","kid":"${KID}"}`;
   test.each<[string, () => Promise<string>]>([
@@ -97,7 +124,7 @@ describe('one spelling', () => {
     // 256 bytes leave four bits of the last character unused: 15 other spellings decode to the same signature elsewhere
     ['unused bits of the signature', () => parts(([h, c, s]) => [h, c, s.slice(0, -1) + String.fromCharCode(s.charCodeAt(s.length - 1) + 1)])],
     ['an empty header', () => parts(([, c, s]) => ['', c, s])], ['too large', () => withClaimsText((t) => t.replace('{', `{"large":"${'x'.repeat(70_000)}",`))],
-  ])('%s', async (_, make) => { await refused(maa(await make()), 'JWT_FORMAT'); });
+  ])('%s', async (what, make) => { const { reasons } = await refused(maa(await make()), 'JWT_FORMAT'); expect(reasons.map((r) => `${r.path}: ${r.have}`)).toEqual([expect.stringContaining(WHERE[what] as string)]); });
 
   test('bytes that are no text', async () => { await refused(maa(bytes([0xff, 0xfe])), 'JWT_FORMAT'); });
 
