@@ -1,5 +1,4 @@
 /** What an operator demands of Google's machines, beyond signatures. Absent members demand nothing, and then prove nothing. */
-import type { OwnerMode } from '../tdx/gce.ts';
 
 export interface GceTrust {
   /** Numbers of the projects that machines may be of, decimal. Where nothing proves a machine's project, it is refused. */
@@ -7,7 +6,7 @@ export interface GceTrust {
   /** Instances that are refused whatever else holds, decimal ids: certificates of attestation keys live for thirty years and nobody lists them when an instance is lost. */
   readonly deniedInstances?: readonly string[];
   /** Of a TD whose evidence names its instance. Default: `allowZero`, since Google has begun to set MR_OWNER in 2026 only. `requireMatch` wants the name too. */
-  readonly owner?: OwnerMode;
+  readonly owner?: 'requireMatch' | 'allowZero' | 'ignore';
   /** `require`: Google's host registry must know the machine of a TD. Default: `ifAvailable`; without an entry it proves no origin. */
   readonly host?: 'require' | 'ifAvailable';
   /** Lowest security version and oldest time (epoch seconds) of Google's endorsement of the firmware. Stated: an endorsement is required; absent: none is looked at. */

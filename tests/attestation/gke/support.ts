@@ -8,7 +8,7 @@ import type { BindingFields, Evidence } from '../../../attestation/evidence.ts';
 import { encodeGkeEvidence, type GkeParts, type SnpParts, type TdxParts } from '../../../attestation/platforms/gke/container.ts';
 import { gkeSelection } from '../../../attestation/platforms/gke/evidence.ts';
 import { gke } from '../../../attestation/platforms/gke/verify.ts';
-import { type GceWorld, type GceWorldOptions, makeGceWorld } from '../../../attestation/platforms/simulated/gce.ts';
+import { gceDevelopmentRoot, type GceWorld, type GceWorldOptions, makeGceWorld } from '../../../attestation/platforms/simulated/gce.ts';
 import { encodeSnpReport, type SnpReportFields, signSnpReport, snpReportFields } from '../../../attestation/platforms/simulated/snp.ts';
 import { makeSnpCrl, makeSnpPki, makeVek, snpDevelopmentRoot } from '../../../attestation/platforms/simulated/snp-pki.ts';
 import { makeTdxWorld, type TdxWorldOptions } from '../../../attestation/platforms/simulated/tdx.ts';
@@ -34,7 +34,7 @@ export async function snpNode(change: Partial<SnpReportFields> = {}): Promise<No
   const vek = await makeVek(pki, 'vcek', NOW, KEYS);
   const report = await signSnpReport(encodeSnpReport(snpReportFields('Genoa', 'vcek', { version: 3, reportData: await d64(BINDING), ...change })), vek.key);
   return {
-    parts: { technology: 'sev-snp', report, vek: vek.certificate, issuers: [pki.ask.certificate, pki.ark.certificate] }, roots: [production(await snpDevelopmentRoot(pki))],
+    parts: { technology: 'sev-snp', report, vek: vek.certificate, issuers: [pki.ask.certificate, pki.ark.certificate] }, roots: [production(await snpDevelopmentRoot(pki)), { ...await gceDevelopmentRoot({ root: pki.ask }, 'production'), purpose: 'amd-ask/Genoa' }],
     collateral: [item('amd-crl', 'Genoa', await makeSnpCrl(pki, NOW))],
   };
 }
