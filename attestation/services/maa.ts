@@ -76,7 +76,11 @@ async function checkRuntime({ tee, runtime }: MaaClaims, data: Bytes, path: stri
 
 /** Whether the data says all that the claim says; the service may leave members and keys out. */
 function contained(claim: unknown, data: unknown): boolean {
-  if (Array.isArray(claim)) return Array.isArray(data) && claim.every((item) => data.some((other) => canonicalJson(item) === canonicalJson(other)));
+  if (Array.isArray(claim)) {
+    if (!Array.isArray(data)) return false;
+    const known = new Set(data.map((item: unknown) => canonicalJson(item)));
+    return claim.every((item) => known.has(canonicalJson(item)));
+  }
   if (typeof claim !== 'object' || claim === null) return claim === data;
   return typeof data === 'object' && data !== null && Object.entries(claim).every(([name, value]) => Object.hasOwn(data, name) && contained(value, (data as Record<string, unknown>)[name]));
 }

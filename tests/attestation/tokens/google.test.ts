@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { CheckList } from '../../../attestation/checks.ts';
 import { keySet, type GoogleParts, jwkOf, type Json, SIMULATED_GOOGLE_ISSUER } from '../../../attestation/platforms/simulated/tokens.ts';
 import { googleEvidence, GOOGLE_ISSUER, googleNonces, googleServiceClaims, type GooglePolicy, technology, verifyGoogle } from '../../../attestation/services/google.ts';
+import { googleNormalized } from '../../../attestation/services/google-normalized.ts';
 import type { RefusalCode } from '../../../attestation/refusal.ts';
 import { BINDING } from '../support.ts';
 import { appraiseGoogle, AUDIENCE, google, GOOGLE, googleKeySet, GOOGLE_POLICY, googleToken, KID, NONCES, NOW, refused, serviceKey, sign, trustOf, verify } from './support.ts';
@@ -135,6 +136,26 @@ describe('appraisal', () => {
   test('everything that is wrong is said at once', async () => {
     const facts = await verify(await googleToken({ top: { dbgstat: 'enabled', secboot: false }, container: { restart_policy: 'Always' } }));
     await refused(appraiseGoogle(facts), 'CS_DEBUG', 'SECURE_BOOT', 'CS_OVERRIDE');
+  });
+});
+
+describe('as claims', () => {
+  test('TDX: signed by a service, the image from the token, nothing measured', async () => {
+    const facts = await verify(await googleToken());
+    expect(googleNormalized(facts)).toMatchObject({
+      anchor: 'development', hardware: { vendor: 'intel', technology: 'tdx', generation: null, signer: { kind: 'service', leafSerial: KID, rootSha256: facts.token.collateral[0]?.sha256 }, revocation: { status: 'unchecked' } },
+      tcb: { status: 'UpToDate', evaluationNumber: 20 }, guest: { debug: false, migratable: false, secureBoot: true, vmpl: null }, measurements: [],
+      workload: { imageDigest: `sha256:${'b1'.repeat(32)}`, imageDigestSource: 'platform-token', args: ['/broker'], env: {}, binding: { scope: 'container' } },
+      cloud: { provider: 'gcp', zone: 'europe-west4-a', region: 'europe-west4', accountOrProject: 'simulated', origin: 'asserted' }, services: [{ source: 'service' }],
+    });
+  });
+  test('plain SEV says so, and claims no TCB; a word that Intel does not have is no status', async () => {
+    expect(googleNormalized(await verify(await sign(google('GCP_AMD_SEV'))))).toMatchObject({ hardware: { vendor: 'amd', technology: 'sev' }, tcb: { status: 'NotReported' }, guest: { migratable: true } });
+    expect(googleNormalized(await verify(await googleToken(top({ tdx: { gcp_attester_tcb_status: 'Fine' } }))))?.tcb.status).toBe('NotReported');
+  });
+  test('a debug image is a debug guest; a shielded VM has no claims', async () => {
+    expect(googleNormalized(await verify(await googleToken(top({ dbgstat: 'enabled' }))))?.guest.debug).toBe(true);
+    expect(googleNormalized(await verify(await googleToken(top({ hwmodel: 'GCP_SHIELDED_VM' }))))).toBeUndefined();
   });
 });
 
