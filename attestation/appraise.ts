@@ -8,6 +8,7 @@ import { appraiseVm } from './appraise-vm.ts';
 import { hex, sha256, utf8 } from './bytes.ts';
 import { canonicalJson } from './canonical.ts';
 import type { Appraisal, NormalizedClaims, Rule, Tier, TrustVector } from './claims.ts';
+import { applyExceptions } from './exceptions.ts';
 import { type AppraisalPolicy, isComplete, type Reference, referenceRegisters } from './policy.ts';
 import { type Reason, Refusal } from './refusal.ts';
 
@@ -18,7 +19,7 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
   const development = claims.anchor !== 'production';
   const vm = appraiseVm(claims, matched, policy.snp);
 
-  const rules: Rule[] = [
+  const { rules, used } = applyExceptions([
     policyRule(references),
     anchorRule(development, policy),
     debugRule(claims),
@@ -28,7 +29,8 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
     scopeRule(claims, policy),
     skippedRule(claims),
     ...vm.rules,
-  ];
+  ], claims, policy.exceptions);
+  const excepted = used.length > 0 && rules.every((r) => r.outcome !== 'fail');
   const vector: TrustVector = {
     // Under a development root the names in the certificates are only what somebody typed: no claim.
     'instance-identity': development ? 0 : 2,
@@ -40,11 +42,12 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
     'storage-opaque': 0,
     'sourced-data': 0,
     ...vm.vector,
+    ...(excepted ? { hardware: 32 } : {}),
     ...(development ? { hardware: policy.allowDevelopment ? 32 : 97 } : {}),
   };
   return {
     status: statusOf(vector, rules),
-    vector, rules,
+    vector, rules, ...(used.length === 0 ? {} : { exceptionsUsed: used }),
     policyId: policy.id,
     policySha256: hex(await sha256(utf8(canonicalJson(policy)))),
     claims: matched === undefined ? claims : withReference(claims, matched),

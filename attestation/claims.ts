@@ -113,6 +113,8 @@ export interface Rule {
 }
 export interface Appraisal {
   readonly status: Tier; readonly vector: TrustVector; readonly policyId: string; readonly policySha256: string; readonly rules: readonly Rule[];
+  /** Without them it would be contraindicated; absent: none was needed. */
+  readonly exceptionsUsed?: readonly { readonly id: string; readonly rule: string; readonly expires: number; readonly reason: string }[];
   /** Claims with `matchedReference` filled in. */
   readonly claims: NormalizedClaims;
 }

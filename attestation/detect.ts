@@ -71,11 +71,10 @@ function object(json: Record<string, unknown> | undefined): Detected | undefined
   if (json === undefined) return undefined;
   const has = (...names: string[]): boolean => names.every((name) => Object.hasOwn(json, name));
   if (typeof json['v'] === 'string' && json['v'].startsWith('ccc-receipt/')) return found('ccc', 'receipt');
-  if (has('keys')) return found('', 'jwks');
+  if (has('keys')) return found('', has('vm-configuration') || has('user-data') ? 'runtime-data-json' : 'jwks');
   if (has('tcbInfo') || has('enclaveIdentity') || has('tcb_info')) return found('', 'tdx-collateral');
-  if (has('message', 'signature', 'pcrs', 'hcl') || has('hcl_report') || has('hclReport') || has('evidence', 'platform')) return found('azure-cvm', 'azure-evidence-json');
+  if (has('hcl') || has('hcl_report') || has('hcl_report_base64') || has('report', 'quote') || has('platform', 'evidence')) return found('azure-cvm', 'azure-evidence-json');
   if (has('message', 'signature', 'pcrs')) return found('azure-cvm', 'tpm-quote');
-  if (has('tpm_quote') || has('tpmQuote') || has('quote', 'hcl_report')) return found('azure-cvm', 'azure-evidence-json');
   return undefined;
 }
 

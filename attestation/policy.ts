@@ -11,6 +11,7 @@
  */
 import { z } from 'zod';
 import { snpRulesSchema } from './appraise-snp.ts';
+import { exceptionSchema } from './exceptions.ts';
 import { type Platform, ROLES } from './evidence.ts';
 
 const notZero = (value: string): boolean => !/^0+$/.test(value);
@@ -63,6 +64,8 @@ export const appraisalPolicySchema = z.strictObject({
   scopes: z.array(z.enum(['enclave', 'vm', 'node', 'container'])).min(1),
   /** SEV-SNP: floors, denied generations and chips, the guest's own policy. Absent: those of DEFAULT_SNP. */
   snp: snpRulesSchema.optional(),
+  /** What is accepted of old firmware for a while: exceptions.ts. */
+  exceptions: z.array(exceptionSchema).max(32).refine((list) => new Set(list.map((e) => e.id)).size === list.length, 'each id once').optional(),
 }).refine((p) => p.role !== 'broker' || !p.scopes.includes('node'), { path: ['scopes'], message: 'evidence of scope "node" never gets the role broker' })
   .refine((p) => oneQuote(p.references), { path: ['references'], message: 'references of one platform name the same vTPM PCRs: a quote has one selection' });
 export type AppraisalPolicy = z.infer<typeof appraisalPolicySchema>;

@@ -63,13 +63,31 @@ export function program(): Command {
     .option('--state <state>', 'accepted, leased, completed, rejected or failed').option('--limit <n>', 'how many', whole(1, 1000), 20))
     .action(run(async () => (await import('./commands/jobs.ts')).jobs));
 
-  ccc.command('verify').description('verify a receipt offline').argument('<receipt>', 'file written by ccc count, the demo or the page')
-    .addOption(data()).addOption(json()).option('--owner <key>', 'pinned public key of the deployment\'s owner (or $CCC_OWNER_KEY, or the cell\'s folder)')
+  ccc.command('verify').description('verify receipts (offline) and attestation evidence of any known kind').argument('<files...>', 'receipts written by ccc count, the demo or the page; evidence as its platform wrote it')
+    .addOption(data()).addOption(json()).option('--owner <key>', 'receipts: pinned public key of the deployment\'s owner (or $CCC_OWNER_KEY, or the cell\'s folder)')
+    .option('--platform <name>', 'evidence: its platform, such as aws-nitro, azure-cvm, gke, amd-sev-snp, intel-tdx (default: detected; decides no trust)')
+    .option('--kind <kind>', 'evidence: its kind, such as nitro-attestation-document, snp-report, tdx-quote (default: detected; decides no trust)')
+    .option('--with <file>', 'certificates, collateral, key sets, or KIND=FILE; repeat or separate by commas', collect)
+    .option('--at <time>', 'judge at this time (ISO 8601, or seconds; own: a Nitro document\'s own time) instead of now').option('--nonce <hex>', 'what the evidence has to answer: nonce, or all 64 bytes of report data')
+    .option('--policy <file>', 'appraisal policy, JSON (default: production roots, no references, which never affirms)')
+    .option('--offline <bundle>', 'collateral from this file of ccc collateral export only').option('--signer <key>', 'pinned public key of whoever signed the bundle (or $CCC_OWNER_KEY, or the cell\'s owner)')
+    .option('--fetch', 'fetch what is missing from the vendors').option('--cache <folder>', 'where collateral is kept (default: collateral/ in the cell\'s folder)')
+    .addOption(new Option('--revocation <how>', 'whether revocation lists must be there (default: require with --fetch or --offline)').choices(['require', 'ifAvailable'])).option('--explain', 'every check and every rule with what it has and needs')
+    .addHelpText('after', '\nExit codes: receipts 0 verified, 3 refused; evidence 0 affirming, 10 warning (or verified, not appraised), 20 contraindicated, 30 not verifiable; 2 usage. Of several files, the worst.')
     .action(run(async () => (await import('./commands/verify.ts')).verify));
 
   ccc.command('vectors').description('judge a corpus of evidence and compare with what its MANIFEST.json expects')
     .argument('<folder>', 'a folder with a MANIFEST.json').option('--json', 'one JSON line per vector on standard output')
     .action(run(async () => (await import('./commands/vectors.ts')).vectors));
+
+  const policy = ccc.command('policy').description('appraisal policies: what is wrong with one, what it says, how two differ');
+  policy.command('lint').description('refuse policies that leave open what matters; warn of weak ones (exit 1 on errors)').argument('<files...>', 'appraisal policies, or an owner\'s (JSON or signed)').addOption(json())
+    .action(run(async () => (await import('./commands/policy.ts')).policyLint));
+  policy.command('explain').description('what a policy demands; for evidence, each rule with what it has and what it needs (exit as of ccc verify)').argument('<policy>').argument('[evidence...]').addOption(data()).addOption(json())
+    .option('--platform <name>', 'platform of the evidence').option('--kind <kind>', 'kind of the evidence').option('--with <file>', 'as of ccc verify', collect).option('--at <time>', 'as of ccc verify').option('--nonce <hex>', 'as of ccc verify')
+    .option('--offline <bundle>', 'as of ccc verify').option('--signer <key>', 'as of ccc verify').action(run(async () => (await import('./commands/policy.ts')).policyExplain));
+  policy.command('diff').description('what the second policy changes, and whether it accepts more or less by it (exit 1 where they differ)').argument('<before>').argument('<after>').addOption(json())
+    .action(run(async () => (await import('./commands/policy.ts')).policyDiff));
 
   const collateral = ccc.command('collateral').description('what vendors publish about their platforms: cached, carried in one signed file');
   const cached = (command: Command) => command.addOption(data()).addOption(json()).option('--cache <folder>', 'where it is kept (default: collateral/ in the cell\'s folder)');

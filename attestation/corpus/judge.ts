@@ -4,7 +4,7 @@
  */
 import type { TrustContext } from '../adapter.ts';
 import type { Bytes } from '../bytes.ts';
-import { Refusal, type RefusalCode } from '../refusal.ts';
+import { type Reason, Refusal, type RefusalCode } from '../refusal.ts';
 import { PRODUCTION_ROOTS } from '../trust/roots.ts';
 
 export interface CorpusFile { readonly file: string; readonly platform: string; readonly kind: string; readonly bytes: Bytes }
@@ -24,6 +24,8 @@ export interface Judgement {
   /** Of the refusal, in the order of the checks. */
   readonly codes: readonly RefusalCode[];
   readonly claims?: unknown;
+  /** Of the refusal, in full. */
+  readonly reasons?: readonly Reason[];
 }
 export type Judge = (vector: Vector) => Promise<Judgement>;
 
@@ -36,7 +38,7 @@ export async function judged(verify: () => Promise<unknown>): Promise<Judgement>
     return { verdict: 'valid', codes: [], claims: await verify() };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    return { verdict: 'invalid', codes: [...new Set(error.codes)] };
+    return { verdict: 'invalid', codes: [...new Set(error.codes)], reasons: error.reasons };
   }
 }
 

@@ -61,7 +61,8 @@ export async function judgeCorpus(folder: string, onProgress: (text: string) => 
       continue;
     }
     const agrees = judgement.verdict === entry.expected && (entry.expected_with_collateral === undefined || judgement.verdictWithCollateral === entry.expected_with_collateral);
-    lines.push({ ...about, ...judgement, agrees });
+    const { reasons: _, ...shown } = judgement;
+    lines.push({ ...about, ...shown, agrees });
   }
   return lines;
 }
