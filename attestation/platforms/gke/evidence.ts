@@ -17,6 +17,7 @@ import { gceTechnology } from '../../hardware/gce/boot.ts';
 import type { GceTrust } from '../../hardware/gce/trust.ts';
 import { type EndorsementFacts, verifyEndorsement } from '../../hardware/gce-endorsement.ts';
 import { checkReportData, type SnpFacts, verifySnp } from '../../hardware/snp/verify.ts';
+import { checkTd, STRICT_TD } from '../../hardware/tdx/appraise.ts';
 import type { TdxFacts } from '../../hardware/tdx/facts.ts';
 import { checkGceHost, checkGceOwner, type GceHost, type GceInstance } from '../../hardware/tdx/gce.ts';
 import { verifyTdxQuote } from '../../hardware/tdx/verify.ts';
@@ -79,6 +80,8 @@ async function verifyTdxNode(parts: TdxParts, { d64 }: Digests, gce: GceTrust, t
   if (tdx === undefined) return undefined;
   const { body } = tdx.quote;
   checks.that('GKE-REPORT-DATA', 'evidence.tdQuote.reportData', equal(body.reportData, d64), () => ({ code: 'BINDING_MISMATCH', have: hex(body.reportData), need: hex(d64), next: AGAIN }));
+  // Google starts TDs with SEPT_VE_DISABLE and nothing else (0x10000000), XFAM 0xe7 and AMX, no service TD: it moves no TD from host to host while it runs
+  checkTd(body, STRICT_TD, checks, 'evidence.tdQuote.body');
   const instance = await ownerOf(tdx, parts.instance, gce, checks);
   checkProject(instance, 'evidence.instance', gce, checks);
   const wanted = gce.host === 'require' || trust.collateral?.get('gce-host', hex(tdx.pck.platform.ppid)) !== undefined;
