@@ -39,7 +39,8 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
   return { ...Object.fromEntries(kept), CCC_SUPERVISED: '1', ...extra };
 }
 
-export function supervise(program: Program, folder: string, log: Log): Supervised {
+/** `root`: the tree whose code runs; a test shows that another one is refused. */
+export function supervise(program: Program, folder: string, log: Log, root = ROOT): Supervised {
   let child: ChildProcess | undefined;
   let stopping = false;
   let restarts = 0;
@@ -55,7 +56,7 @@ export function supervise(program: Program, folder: string, log: Log): Supervise
     if (stopping || mine !== latest) return void (await file.close());
     const began = Date.now();
     // An own process group: a Ctrl-C at the terminal reaches the supervisor alone, which then stops everything in order.
-    const started = spawn(process.execPath, [join(ROOT, program.script), ...program.args], { cwd: ROOT, detached: true, stdio: ['pipe', file.fd, file.fd], env: environment(program.env) });
+    const started = spawn(process.execPath, [join(root, program.script), ...program.args], { cwd: root, detached: true, stdio: ['pipe', file.fd, file.fd], env: environment(program.env) });
     child = started;
     started.stdin?.on('error', () => { /* the process is gone; its end is handled below */ });
     ended = new Promise((done) => {
