@@ -14,7 +14,7 @@
  * the head ({@link verifyAudit} returns it) is what finds that. A Merkle log takes this module's place later.
  */
 import { createHash } from 'node:crypto';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import { canonicalJson } from '../../attestation/canonical.ts';
 import type { Context, Db, Tx } from './database.ts';
 import type { AuditVerdict } from './ledger.ts';
@@ -52,6 +52,32 @@ export async function appendAudit(tx: Tx, { cell, now }: Context, records: reado
     .with('appended', (q) => q.insertInto('audit').values(rows))
     .updateTable('audit_heads').set({ seq, hash }).where('cell', '=', cell)
     .execute();
+}
+
+const json = (text: RawBuilder<unknown>): RawBuilder<string> => sql`to_json(${text}::text)::text`;
+
+/** {@link entryHash} in SQL: PostgreSQL writes JSON strings as JSON.stringify does (a test compares them). */
+export const entryHashSql = ({ cell, seq, prev, kind, body, at }: Readonly<Record<keyof Link, RawBuilder<unknown>>>): RawBuilder<string> => sql`
+  encode(sha256(convert_to('["ccc-audit/v1",' || ${json(cell)} || ',' || ${seq} || ',' || ${json(prev)} || ',' || ${json(kind)} || ',' || ${json(body)} || ',' || ${at} || ']', 'UTF8')), 'hex')`;
+
+/**
+ * CTEs that append one entry in the same statement as what it records, which saves the transaction around them: for the row of the CTE
+ * `of`, when there is one. Asking for that row carries `of` out before the head is locked, so the head is locked last here, too.
+ */
+export function appendAuditCtes({ cell, now }: Context, { of, kind, body }: { of: string; kind: string; body: RawBuilder<string> }): RawBuilder<unknown> {
+  const hash = entryHashSql({ cell: sql`${cell}`, seq: sql`seq`, prev: sql`prev`, kind: sql`${kind}`, body: sql`body`, at: sql`at` });
+  return sql`
+    audit_head as (
+      select seq, hash from audit_heads where cell = ${cell} and exists (select 1 from ${sql.table(of)}) for update
+    ), audit_link as (
+      select audit_head.seq + 1 as seq, audit_head.hash as prev, ${body} as body, ${now()}::bigint as at from audit_head, ${sql.table(of)}
+    ), audit_entry as (
+      select *, ${hash} as hash from audit_link
+    ), audit_appended as (
+      insert into audit (cell, seq, prev, hash, kind, body, at) select ${cell}, seq, prev, hash, ${kind}, body, at from audit_entry
+    ), audit_moved as (
+      update audit_heads set seq = audit_entry.seq, hash = audit_entry.hash from audit_entry where audit_heads.cell = ${cell}
+    )`;
 }
 
 export const lockHead = (tx: Tx, cell: string): Promise<{ seq: number; hash: string }> =>

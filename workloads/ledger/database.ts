@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { Kysely, PostgresDialect, type Transaction } from 'kysely';
 import type { Clock } from '../protocol/clock.ts';
-import { LedgerError, LedgerUnavailable, errorCode, isRetried, isTimeout, isUnavailable } from './errors.ts';
+import { LedgerError, LedgerUnavailable, errorCode, isRetried, isTimeout, isUnavailable, isVoidStatement } from './errors.ts';
 import type { Database } from './schema.ts';
 
 export type Db = Kysely<Database>;
@@ -47,20 +47,34 @@ export function openPool(url: string, connections: number, patienceMs: number): 
   pool.on('error', () => {});
   pool.on('connect', (client) => {
     client.on('error', () => {});
-    closeOnTimeout(client);
+    prepareStatements(client);
   });
   return pool;
 }
 
+/** A statement that a connection knows by name is parsed and planned there once: half of what the server does for it. */
+const names = new Map<string, string>();
+/** Texts with lists of varying length come in many variants: those beyond this go without a name. */
+const MAX_NAMES = 256;
+function nameOf(statement: string): string | undefined {
+  const known = names.get(statement);
+  if (known !== undefined || names.size >= MAX_NAMES) return known;
+  const name = `ccc_${names.size}`;
+  names.set(statement, name);
+  return name;
+}
+
 /**
  * After a timeout `pg` still waits for the answer on that connection, and whoever gets it next waits too: end it. With a query under
- * way `end` cuts the connection at once.
+ * way `end` cuts the connection at once. A named statement that became void (another version changed a table) ends its connection, too.
  */
-function closeOnTimeout(client: pg.PoolClient): void {
+function prepareStatements(client: pg.PoolClient): void {
   const query = client.query.bind(client) as (...args: unknown[]) => unknown;
   client.query = ((...args: unknown[]) => {
-    const answer = query(...args);
-    if (answer instanceof Promise) answer.catch((error: unknown) => { if (isTimeout(error)) (client as unknown as pg.Client).end().catch(() => {}); });
+    const [text, values, ...rest] = args;
+    const name = typeof text === 'string' && Array.isArray(values) && values.length > 0 ? nameOf(text) : undefined;
+    const answer = name === undefined ? query(...args) : query({ name, text, values }, ...rest);
+    if (answer instanceof Promise) answer.catch((error: unknown) => { if (isTimeout(error) || isVoidStatement(error)) (client as unknown as pg.Client).end().catch(() => {}); });
     return answer;
   }) as typeof client.query;
 }

@@ -22,7 +22,9 @@ export class LedgerUnavailable extends LedgerError {
   }
 }
 
-const RETRIED: ReadonlySet<string> = new Set(['40001', '40P01']);
+/** "Cached plan must not change result type", and a prepared statement that the server does not know. */
+const VOID_STATEMENT: ReadonlySet<string> = new Set(['0A000', '26000']);
+const RETRIED: ReadonlySet<string> = new Set(['40001', '40P01', ...VOID_STATEMENT]);
 /** PostgreSQL errors, appendix A: connection exceptions, shutdowns, too many connections, cancelled, read-only while failing over, disk full. */
 const UNAVAILABLE = /^(?:08...|57P0[1-5]|57014|53...|25006|58030|XX00[12])$/;
 const NETWORK = /^E(?:CONN|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|NOTFOUND|AI_AGAIN|ADDR)/;
@@ -33,8 +35,10 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Serialization failure or deadlock: nothing was written, the transaction may run again at once. */
+/** Serialization failure, deadlock, or a void statement: nothing was written, the transaction may run again at once. */
 export const isRetried = (error: unknown): boolean => RETRIED.has(errorCode(error) ?? '');
+
+export const isVoidStatement = (error: unknown): boolean => VOID_STATEMENT.has(errorCode(error) ?? '');
 
 /** The caller's own patience is over (`query_timeout` of `pg`). */
 export const isTimeout = (error: unknown): boolean => error instanceof Error && error.message === 'Query read timeout';

@@ -1,8 +1,9 @@
 /** Accepting jobs and reading them. */
 import { sql } from 'kysely';
 import type { Selectable } from 'kysely';
+import { canonicalJson } from '../../attestation/canonical.ts';
 import type { Sealed } from '../protocol/messages.ts';
-import { appendAudit } from './audit.ts';
+import { appendAuditCtes } from './audit.ts';
 import { type Context, type Db, attempt, transact } from './database.ts';
 import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
 import { LedgerError } from './errors.ts';
@@ -30,11 +31,14 @@ export function toRecord(row: JobRow, sealed?: string | null): JobRecord {
   };
 }
 
+/** One statement, so one transaction: the job, and only when it is new its usage row, its first event, its audit entry and the doorbells. */
 export async function accept(context: Context, job: NewJob): Promise<AcceptAnswer> {
   const { db, now, cell } = context;
-  return await transact(db, async (tx) => {
-    const at = now();
-    // One statement: the job, and only when it is new its usage row, its first event and the doorbells.
+  const at = now();
+  const body = canonicalJson({
+    tenant_id: job.tenantId, job_id: job.jobId, message_digest: job.messageDigest, size: job.size, zone: job.zone, classification: job.classification, key_id: job.keyId,
+  });
+  return await attempt(async () => {
     const { rows } = await sql<JobRow>`
       with job as (
         insert into jobs (tenant_id, job_id, state, message_digest, size, zone, classification, key_id, cell, accepted_at, due_at, attempts, events)
@@ -46,19 +50,12 @@ export async function accept(context: Context, job: NewJob): Promise<AcceptAnswe
         insert into usage (tenant_id, job_id, bytes, classification, at) select tenant_id, job_id, size, classification, accepted_at from job
       ), noted as (
         insert into job_events (tenant_id, job_id, n, event, at) select tenant_id, job_id, events, 'accepted', accepted_at from job
-      )
-      select job.*, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('job')}) from job`.execute(tx);
+      ), ${appendAuditCtes(context, { of: 'job', kind: 'job-accepted', body: sql`${body}::text` })}
+      select job.*, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('job')}) from job`.execute(db);
     const row = rows[0];
-    if (row !== undefined) {
-      await appendAudit(tx, context, [{
-        kind: 'job-accepted',
-        body: {
-          tenant_id: job.tenantId, job_id: job.jobId, message_digest: job.messageDigest, size: job.size, zone: job.zone, classification: job.classification, key_id: job.keyId,
-        },
-      }]);
-      return { outcome: 'accepted' as const, job: toRecord(row) };
-    }
-    const found = await select(tx, job.tenantId, job.jobId);
+    if (row !== undefined) return { outcome: 'accepted' as const, job: toRecord(row) };
+    // A statement of its own: it sees the job of whoever was first.
+    const found = await select(db, job.tenantId, job.jobId);
     if (found === undefined) throw new LedgerError('LEDGER_INCONSISTENT', 'A job that conflicts cannot be read.');
     return { outcome: found.messageDigest === job.messageDigest ? ('same' as const) : ('conflict' as const), job: found };
   });

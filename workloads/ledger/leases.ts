@@ -1,11 +1,12 @@
 /** The queue: lease, renew, give back, complete. The token of a lease is its fence. */
+import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import type { Selectable } from 'kysely';
 import { b64u, randomBytes } from '../../attestation/bytes.ts';
 import { canonicalJson } from '../../attestation/canonical.ts';
 import type { Sealed } from '../protocol/messages.ts';
-import { type AuditRecord, appendAudit } from './audit.ts';
-import { type Context, type Tx, attempt, transact } from './database.ts';
+import { type AuditRecord, appendAudit, appendAuditCtes } from './audit.ts';
+import { type Context, type Db, type Tx, attempt, transact } from './database.ts';
 import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
 import { LedgerError } from './errors.ts';
 import type { CompleteAnswer, Completion, LeaseRef, LeasedJob } from './ledger.ts';
@@ -148,13 +149,22 @@ export async function giveBack({ db, now }: Context, leases: readonly LeaseRef[]
 /** One spelling per sealed result, so that a repeated completion can be compared. */
 const sealedText = (sealed: Sealed | undefined): string | null => (sealed === undefined ? null : canonicalJson({ ct: sealed.ct, enc: sealed.enc }));
 
+/**
+ * One statement, so one transaction. The fence: only the holder of the token the job has now, only while it is leased. The primary
+ * key of `results` is the second one.
+ */
 export async function complete(context: Context, c: Completion): Promise<CompleteAnswer> {
   const { db, now, cell } = context;
   const code = c.code ?? null;
   const sealed = sealedText(c.result);
-  return await transact(db, async (tx) => {
-    const at = now();
-    // The fence: only the holder of the token the job has now, only while it is leased. The primary key of `results` is the second one.
+  const at = now();
+  const entry = {
+    tenant_id: c.tenantId, job_id: c.jobId, session: c.sessionId, ...(code === null ? {} : { code }),
+    ...(sealed === null ? {} : { result_digest: createHash('sha256').update(sealed).digest('hex') }),
+  };
+  // `attempts`, which the row knows, sorts before all others.
+  const body = sql<string>`'{"attempts":' || done.attempts || ${`,${canonicalJson(entry).slice(1)}`}::text`;
+  return await attempt(async () => {
     const { rows } = await sql<{ attempts: number }>`
       with done as (
         update jobs set state = ${c.outcome}, code = ${code}, due_at = null, finished_at = ${at}::bigint, session_id = ${c.sessionId}, events = events + ${c.counted === true ? 2 : 1}::int
@@ -165,24 +175,15 @@ export async function complete(context: Context, c: Completion): Promise<Complet
         select tenant_id, job_id, state, code, ${sealed}::text, session_id, ${cell}, ${at}::bigint from done
       ), noted as (
         insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from done
-        union all select tenant_id, job_id, events - 1, 'counted', ${at}::bigint, null from done where ${c.counted === true}
-      )
-      select attempts, pg_notify(${EVENT_CHANNEL}, ${eventPayload('done')}) from done`.execute(tx);
-    const done = rows[0];
-    if (done === undefined) return await repeated(tx, c, code, sealed);
-    await appendAudit(tx, context, [{
-      kind: `job-${c.outcome}`,
-      body: {
-        tenant_id: c.tenantId, job_id: c.jobId, session: c.sessionId, attempts: done.attempts, ...(code === null ? {} : { code }),
-        ...(sealed === null ? {} : { result_digest: Buffer.from(await crypto.subtle.digest('SHA-256', Buffer.from(sealed))).toString('hex') }),
-      },
-    }]);
-    return { recorded: true, state: c.outcome };
+        union all select tenant_id, job_id, events - 1, 'counted', ${at}::bigint, null from done where ${c.counted === true}::boolean
+      ), ${appendAuditCtes(context, { of: 'done', kind: `job-${c.outcome}`, body })}
+      select attempts, pg_notify(${EVENT_CHANNEL}, ${eventPayload('done')}) from done`.execute(db);
+    return rows.length > 0 ? { recorded: true, state: c.outcome } : await repeated(db, c, code, sealed);
   });
 }
 
-async function repeated(tx: Tx, c: Completion, code: string | null, sealed: string | null): Promise<CompleteAnswer> {
-  const row = await tx.selectFrom('jobs').innerJoin('results', (j) => j.onRef('results.tenant_id', '=', 'jobs.tenant_id').onRef('results.job_id', '=', 'jobs.job_id'))
+async function repeated(db: Db, c: Completion, code: string | null, sealed: string | null): Promise<CompleteAnswer> {
+  const row = await db.selectFrom('jobs').innerJoin('results', (j) => j.onRef('results.tenant_id', '=', 'jobs.tenant_id').onRef('results.job_id', '=', 'jobs.job_id'))
     .select(['jobs.state', 'results.outcome', 'results.code', 'results.sealed'])
     .where('jobs.tenant_id', '=', c.tenantId).where('jobs.job_id', '=', c.jobId).where('jobs.lease_token', '=', c.leaseToken)
     .executeTakeFirst();

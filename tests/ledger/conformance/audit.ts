@@ -1,10 +1,14 @@
+import fc from 'fast-check';
+import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { entryHash } from '../../../workloads/ledger/audit.ts';
+import { entryHash, entryHashSql } from '../../../workloads/ledger/audit.ts';
+import { openKysely, openPool } from '../../../workloads/ledger/database.ts';
+import { openLedger } from '../../../workloads/ledger/ledger.ts';
 import { type Engine, newJob, query } from '../engines.ts';
 import { ledgers } from './setup.ts';
 
 export function auditTests(engine: () => Engine): void {
-  const { fresh } = ledgers(engine);
+  const { fresh, keep } = ledgers(engine);
 
   describe('audit chain', () => {
     /** Entry 1 is the tenant, entries 2 to 5 are jobs. */
@@ -64,11 +68,31 @@ export function auditTests(engine: () => Engine): void {
       expect(await ledger.verifyAudit()).toMatchObject({ ok: true, entries: 5 });
     });
 
-    it('stays whole when everything happens at once', async () => {
-      const { ledger } = await fresh();
-      await Promise.all(Array.from({ length: 30 }, async () => {
-        await ledger.accept(newJob());
-        for (const l of await ledger.lease({ max: 3, leaseMs: 1000, sessionId: 's' })) await ledger.complete({ ...l, outcome: 'completed', sessionId: 's' });
+    it('is hashed by the server as here, whatever the text', async () => {
+      const { url } = await fresh();
+      const db = openKysely(openPool(url, 1, 5_000));
+      const text = fc.oneof(fc.string({ unit: 'grapheme' }), fc.string({ unit: fc.constantFrom('"', '\\', '/', '\n', '\t', '\b', '\f', '\r', '\u001f', '\u007f', '\u2028', '\u00e9', '{', '\ud83d\ude00') }))
+        .filter((value) => value.isWellFormed() && !value.includes('\0'));
+      try {
+        await fc.assert(fc.asyncProperty(text, text, fc.maxSafeNat(), fc.maxSafeNat(), async (body, cell, seq, at) => {
+          const link = { cell, seq, prev: 'f'.repeat(64), kind: 'job-accepted', body, at };
+          const { rows } = await sql<{ hash: string }>`select ${entryHashSql({
+            cell: sql`${cell}`, seq: sql`${seq}::bigint`, prev: sql`${link.prev}`, kind: sql`${link.kind}`, body: sql`${body}`, at: sql`${at}::bigint`,
+          })} as hash`.execute(db);
+          expect(rows[0]?.hash).toBe(entryHash(link));
+        }), { numRuns: 200 });
+      } finally {
+        await db.destroy();
+      }
+    });
+
+    it('stays whole when everything happens at once, in two gateways', async () => {
+      const { ledger, url, clock } = await fresh();
+      const other = keep(await openLedger({ url, now: clock.now, cell: 'cell-a' }));
+      await Promise.all(Array.from({ length: 30 }, async (_, i) => {
+        const mine = i % 2 === 0 ? ledger : other;
+        await mine.accept(newJob());
+        for (const l of await mine.lease({ max: 3, leaseMs: 1000, sessionId: 's' })) await mine.complete({ ...l, outcome: 'completed', sessionId: 's' });
       }));
       for (const l of await ledger.lease({ max: 64, leaseMs: 1000, sessionId: 's' })) await ledger.complete({ ...l, outcome: 'completed', sessionId: 's' });
       expect(await ledger.verifyAudit()).toMatchObject({ ok: true, entries: 61 });

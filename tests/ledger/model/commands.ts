@@ -190,8 +190,8 @@ const cutAll = (): Command => command('cutAll', async (_model, real) => {
 });
 
 /**
- * No fault, a cut anywhere, or the worst one: the answer to the request that commits. Requests of the longest command: begin, one
- * statement, two for the audit entry, commit; a connection that has to be made adds some.
+ * No fault, a cut anywhere, or the worst one: the answer to the request that commits. Requests of the longest command: begin,
+ * one statement, two for the audit entry, commit; a connection that has to be made adds some.
  */
 const fault = (commits: number): fc.Arbitrary<Fault> => fc.oneof(
   { weight: 5, arbitrary: fc.constant(undefined) },
@@ -206,11 +206,11 @@ const outcome = fc.constantFrom<FinalState>('completed', 'completed', 'rejected'
 export const prelude = (): Command[] => [accept(0, 'a'.repeat(64), 1, true, undefined), lease(1, 1, undefined), accept(1, 'a'.repeat(64), 1, true, undefined)];
 
 const any: fc.Arbitrary<Command> = fc.oneof(
-  fc.tuple(slot, fc.constantFrom('a'.repeat(64), 'a'.repeat(64), 'b'.repeat(64)), fc.constantFrom(1, 1, 3), fc.boolean(), fault(5)).map((a) => accept(...a)),
+  fc.tuple(slot, fc.constantFrom('a'.repeat(64), 'a'.repeat(64), 'b'.repeat(64)), fc.constantFrom(1, 1, 3), fc.boolean(), fault(1)).map((a) => accept(...a)),
   fc.tuple(fc.integer({ min: 1, max: 3 }), fc.constantFrom(1, 1, 2), fault(3)).map((a) => lease(...a)),
   fc.tuple(index, fault(1)).map((a) => heartbeat(...a)),
   fc.tuple(index, fc.constantFrom(0, 1_000, 200_000), fault(1)).map((a) => giveBack(...a)),
-  fc.tuple(index, outcome, fc.nat({ max: 2 }), fc.constantFrom(1, 1, 3), fc.boolean(), fault(5)).map((a) => complete(...a)),
+  fc.tuple(index, outcome, fc.nat({ max: 2 }), fc.constantFrom(1, 1, 3), fc.boolean(), fault(1)).map((a) => complete(...a)),
   fc.constantFrom(1, LEASE_MS - 1, LEASE_MS, LEASE_MS, LEASE_MS, 300_000).map(wait),
   fault(3).map(sweep),
   fc.constant(undefined).map(cutAll),
