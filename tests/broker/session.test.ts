@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { b64u, utf8 } from '../../attestation/bytes.ts';
+import type { Collateral } from '../../attestation/collateral/collateral.ts';
+import { verifyAttested } from '../../workloads/protocol/appraised.ts';
 import { generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { RELEASE_PATH } from '../../workloads/protocol/messages.ts';
 import { makePop } from '../../workloads/protocol/pop.ts';
@@ -180,6 +182,17 @@ describe('policy', () => {
     world.time += 61_000;
     expect((await counter.release(broker.origin, session, items())).body.code).toBe('POLICY_EXPIRED');
     expect((await post(broker.origin, '/v1/challenge', { role: 'counter', platform: 'aws-nitro' })).body.code).toBe('POLICY_EXPIRED');
+  });
+});
+
+describe('collateral', () => {
+  it('of whoever started the broker is what the verifier gets', async () => {
+    const seen: unknown[] = [];
+    const collateral: Collateral = { get: () => undefined };
+    broker = await world.startBroker({ collateral, verify: (given) => { seen.push(given.collateral); return verifyAttested(given); } });
+    expect((await attest(await counter.answer(await counter.challenge(broker.origin)))).body).toHaveProperty('session');
+    expect(seen).toEqual([collateral]);
+    expect(seen[0]).toBe(collateral);
   });
 });
 

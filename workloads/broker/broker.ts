@@ -1,5 +1,6 @@
 /** One broker: its state and its routes (docs/protocol.md, Listeners). */
 import { type Bytes, b64u, fromB64u } from '../../attestation/bytes.ts';
+import type { Collateral } from '../../attestation/collateral/collateral.ts';
 import type { Attester } from '../../attestation/evidence.ts';
 import { refuse } from '../../attestation/refusal.ts';
 import { verifyAttested } from '../protocol/appraised.ts';
@@ -35,6 +36,8 @@ export interface BrokerOptions {
   /** For tests of what happens when it throws or hangs. */
   readonly verify?: typeof verifyAttested;
   readonly verifyMs?: number;
+  /** Lookup of what vendors publish; whoever starts the broker keeps it current. Absent: evidence that needs any is refused. */
+  readonly collateral?: Collateral;
 }
 
 export interface Broker {
@@ -104,7 +107,7 @@ export function createBroker(options: BrokerOptions): Broker {
 
     '/v1/attest': jsonRoute(attestRequestSchema, ATTESTED, async ({ input }) => {
       const session = await attest({
-        challenges, sessions, policy, identity, cell, configDigest, now, verify, ...(options.verifyMs === undefined ? {} : { verifyMs: options.verifyMs }),
+        challenges, sessions, policy, identity, cell, configDigest, now, verify, collateral: options.collateral, ...(options.verifyMs === undefined ? {} : { verifyMs: options.verifyMs }),
       }, input);
       log.info('session-opened', { role: input.binding.role, platform: input.binding.platform });
       return session;

@@ -4,6 +4,7 @@ import { appraise, requireAcceptable } from '../../attestation/appraise.ts';
 import { type Bytes, equal, hex } from '../../attestation/bytes.ts';
 import { ChainCache } from '../../attestation/chain-cache.ts';
 import type { Appraisal } from '../../attestation/claims.ts';
+import type { Collateral } from '../../attestation/collateral/collateral.ts';
 import type { BindingFields, Role } from '../../attestation/evidence.ts';
 import { type Reason, Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { adapterFor } from '../../attestation/registry.ts';
@@ -26,18 +27,27 @@ export interface AttestedExpectation {
 }
 export type ReplayExpectation = Omit<AttestedExpectation, 'challengeId' | 'nonce' | 'audience'> & Partial<AttestedExpectation>;
 
-interface Common { readonly attested: Attested; readonly policy: OwnerPolicy; /** Epoch seconds. */ readonly now: number }
+interface Common {
+  readonly attested: Attested;
+  readonly policy: OwnerPolicy;
+  /** Epoch seconds. */
+  readonly now: number;
+  /** What vendors publish, as of now: revocation lists, TCB information. Absent: none, and hardware that needs it is refused. */
+  readonly collateral?: Collateral | undefined;
+}
 export type VerifyAttested = Common & ({ readonly mode: 'live'; readonly expect: AttestedExpectation } | { readonly mode: 'replay'; readonly expect: ReplayExpectation });
 
 /** One for the process: chains of the same cell, cloud and hour share all but their leaf. */
 const chainCache = new ChainCache();
 
-/** Pinned roots, plus the development roots that this owner's policy names by fingerprint. */
-export function trustFromPolicy(policy: OwnerPolicy, now: number): TrustContext {
+/** Pinned roots, plus the development roots that this owner's policy names by fingerprint; its demands on Google's machines; and whatever collateral is at hand. */
+export function trustFromPolicy(policy: OwnerPolicy, now: number, collateral?: Collateral): TrustContext {
   return {
     roots: [...PRODUCTION_ROOTS, ...policy.developmentRoots.map((root) => ({ ...root, purpose: root.purpose ?? 'aws-nitro', anchor: 'development' as const }))],
     revoked: policy.revoked,
     now,
+    ...(collateral === undefined ? {} : { collateral }),
+    ...(policy.gce === undefined ? {} : { gce: policy.gce }),
     chainCache,
   };
 }
@@ -73,7 +83,7 @@ function compare(binding: BindingFields, expect: Partial<AttestedExpectation>, m
  * @returns an appraisal whose status is `affirming`, or `warning` where the policy allows what it warns of.
  * @throws Refusal: one BINDING_* reason for each plain field that differs; then whatever the adapter or the policy refuses.
  */
-export async function verifyAttested({ attested, expect, policy, now, mode }: VerifyAttested): Promise<Appraisal> {
+export async function verifyAttested({ attested, expect, policy, now, mode, collateral }: VerifyAttested): Promise<Appraisal> {
   const binding = toBinding(attested.binding);
   const evidence = toEvidence(attested.evidence);
   const rules = policy.roles[expect.role];
@@ -84,7 +94,7 @@ export async function verifyAttested({ attested, expect, policy, now, mode }: Ve
   }
   if (reasons.length > 0) throw new Refusal(reasons);
   const adapter: AttestationAdapter = adapterFor(binding.platform);
-  const trust = trustFromPolicy(policy, now);
+  const trust = trustFromPolicy(policy, now, collateral);
   const expected = { platform: binding.platform, binding, registers: requiredRegisters(rules, binding.platform) };
   const claims = mode === 'live' ? await adapter.verify(evidence, { ...expected, maxAgeSeconds: rules.maxAgeSeconds }, trust) : await adapter.verifyReplay(evidence, expected, trust);
   const appraisal = await appraise(claims, rules);

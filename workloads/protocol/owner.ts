@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { ROLES, PLATFORMS } from '../../attestation/evidence.ts';
+import { gceTrustSchema } from '../../attestation/hardware/gce/trust-schema.ts';
 import { appraisalPolicySchema } from '../../attestation/policy.ts';
 import { ROOT_PURPOSES } from '../../attestation/trust/purposes.ts';
 import { CLASSIFICATIONS } from './context.ts';
@@ -36,6 +37,8 @@ export const policySchema = z.strictObject({
     platform: z.enum(PLATFORMS), /** May be left out for aws-nitro, which has one purpose only. */ purpose: z.enum(ROOT_PURPOSES).optional(),
     name: z.string().max(64), certSha256: hexText(32), spkiSha256: hexText(32),
   }).refine((root) => root.purpose !== undefined || root.platform === 'aws-nitro', { path: ['purpose'], message: 'say what this root is good for' })),
+  /** What is demanded of Google's machines beyond signatures. */
+  gce: gceTrustSchema.optional(),
   revoked: z.array(z.strictObject({ issuer: z.string().max(512), serial: z.string().regex(/^[0-9a-f]{1,64}$/) })),
   zones: z.array(z.strictObject({ name: zoneName, regions: z.array(z.string().min(1).max(64)).min(1), origin: z.enum(['proven', 'asserted']) })).min(1),
   tenants: z.array(tenantRuleSchema).min(1),

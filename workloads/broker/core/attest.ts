@@ -1,6 +1,7 @@
 /** From a challenge to a session: consume, verify, appraise, issue. Anything unforeseen, or too slow, refuses. */
 import { type Bytes, b64u } from '../../../attestation/bytes.ts';
 import { claimsDigest } from '../../../attestation/claims-digest.ts';
+import type { Collateral } from '../../../attestation/collateral/collateral.ts';
 import { signEar } from '../../../attestation/ear.ts';
 import { asRefusal, refuse } from '../../../attestation/refusal.ts';
 import type { verifyAttested } from '../../protocol/appraised.ts';
@@ -26,6 +27,7 @@ export interface AttestDeps {
   readonly now: Clock;
   readonly verify: typeof verifyAttested;
   readonly verifyMs?: number;
+  readonly collateral?: Collateral | undefined;
 }
 
 /** @throws Refusal */
@@ -49,6 +51,7 @@ export async function attest(deps: AttestDeps, attested: Attested): Promise<Sess
     policy: inForce.policy,
     now: seconds(deps.now),
     mode: 'live',
+    collateral: deps.collateral,
   }));
   const { claims } = appraisal;
   // A verifier that returned without having judged is a defect; it must not become a session.
