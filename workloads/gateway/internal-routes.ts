@@ -103,7 +103,7 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
       handler: async ({ params, query, request, reply }) => {
         const session = sessionOf(request);
         const lease = { tenantId: params.tenant, jobId: params.job, leaseToken: query.lease };
-        const job = await core.ledger.leaseHeld(lease) ? await core.ledger.job(params.tenant, params.job) : undefined;
+        const job = await core.ledger.leasedJob(lease);
         if (job === undefined || !await leasedBy(core, job.sessionId, session)) throw new CccError('LEASE_STALE', 'Lease the job again.');
         const message = await core.store.read(job.messageDigest);
         return reply.code(200).header('content-type', 'application/octet-stream').send(Buffer.from(message.buffer, message.byteOffset, message.byteLength));

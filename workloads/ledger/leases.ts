@@ -9,7 +9,8 @@ import { type AuditRecord, appendAudit, appendAuditCtes } from './audit.ts';
 import { type Context, type Db, type Tx, attempt, transact } from './database.ts';
 import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
 import { LedgerError } from './errors.ts';
-import type { CompleteAnswer, Completion, LeaseRef, LeasedJob } from './ledger.ts';
+import { toRecord } from './jobs.ts';
+import type { CompleteAnswer, Completion, JobRecord, LeaseRef, LeasedJob } from './ledger.ts';
 import type { JobsTable } from './schema.ts';
 
 type JobRow = Selectable<JobsTable>;
@@ -124,10 +125,10 @@ export async function heartbeat({ db, now }: Context, leases: readonly LeaseRef[
   return leases.filter((l) => !renewed.has(`${l.tenantId}/${l.jobId}`)).map((l) => l.jobId);
 }
 
-export async function leaseHeld({ db }: Context, { tenantId, jobId, leaseToken }: LeaseRef): Promise<boolean> {
-  const row = await attempt(() => db.selectFrom('jobs').select('job_id')
+export async function leasedJob({ db }: Context, { tenantId, jobId, leaseToken }: LeaseRef): Promise<JobRecord | undefined> {
+  const row = await attempt(() => db.selectFrom('jobs').selectAll()
     .where('tenant_id', '=', tenantId).where('job_id', '=', jobId).where('lease_token', '=', leaseToken).where('state', '=', 'leased').executeTakeFirst());
-  return row !== undefined;
+  return row && toRecord(row);
 }
 
 export async function giveBack({ db, now }: Context, leases: readonly LeaseRef[], code: string, delayMs: number): Promise<string[]> {

@@ -138,8 +138,8 @@ export interface Ledger {
   lease(request: { max: number; leaseMs: number; sessionId: string }): Promise<LeasedJob[]>;
   /** Renews leases until now + leaseMs. The ids of jobs whose lease is lost are returned. */
   heartbeat(leases: readonly LeaseRef[], leaseMs: number): Promise<string[]>;
-  /** Whether this lease stands (its token is the job's, and the job is leased). */
-  leaseHeld(lease: LeaseRef): Promise<boolean>;
+  /** The job of a lease that stands: its token is the job's, and the job is leased. */
+  leasedJob(lease: LeaseRef): Promise<JobRecord | undefined>;
   /**
    * Back to the queue: due again after delayMs, doubled for every further attempt, at most 5 minutes. The attempt counts.
    * The ids of jobs that were given back are returned; a lost lease changes nothing.

@@ -48,7 +48,7 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     accept: bound(jobs.accept),
     lease: bound(leases.lease),
     heartbeat: bound(leases.heartbeat),
-    leaseHeld: bound(leases.leaseHeld),
+    leasedJob: bound(leases.leasedJob),
     giveBack: bound(leases.giveBack),
     complete: bound(leases.complete),
     job: bound(jobs.job),

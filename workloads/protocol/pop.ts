@@ -61,10 +61,23 @@ export class JtiStore {
 
 const digestOf = async (data: Uint8Array): Promise<string> => b64u(await sha256(data));
 
+/** A caller sends the same session with every request: the digests of the last few are kept. */
+const sessionDigests = new Map<string, Promise<string>>();
+const MAX_DIGESTS = 64;
+function digestOfSession(session: string): Promise<string> {
+  let digest = sessionDigests.get(session);
+  if (digest === undefined) {
+    digest = digestOf(utf8(session));
+    sessionDigests.set(session, digest);
+    if (sessionDigests.size > MAX_DIGESTS) sessionDigests.delete(sessionDigests.keys().next().value as string);
+  }
+  return digest;
+}
+
 export async function makePop({ key, method, path, body, session, now }: PopRequest & { readonly key: CryptoKey }): Promise<string> {
   return signJws(POP_TYPE, {
     htm: method.toUpperCase(), htu: path, bd: await digestOf(body), jti: b64u(randomBytes(16)), iat: now,
-    ...(session === undefined ? {} : { ath: await digestOf(utf8(session)) }),
+    ...(session === undefined ? {} : { ath: await digestOfSession(session) }),
   }, key);
 }
 
@@ -79,7 +92,7 @@ export async function verifyPop({ pop, publicKey, method, path, body, session, n
   if (proof.htm !== method.toUpperCase()) invalid('pop.htm', proof.htm, method.toUpperCase());
   if (proof.htu !== path) invalid('pop.htu', proof.htu, path);
   if (!equal(fromB64u(proof.bd), await sha256(body))) invalid('pop.bd', proof.bd, 'SHA-256 of the body');
-  const ath = session === undefined ? undefined : await digestOf(utf8(session));
+  const ath = session === undefined ? undefined : await digestOfSession(session);
   if (proof.ath !== ath) invalid('pop.ath', proof.ath ?? 'none', ath ?? 'none');
   if (Math.abs(now - proof.iat) > POP_SKEW) invalid('pop.iat', String(proof.iat), `${now} within ${POP_SKEW} s`);
   // Last, so that only a proof that holds takes up room.
