@@ -12,6 +12,7 @@ import { type Examination, examine } from '../../attestation/examine.ts';
 import { parseCrl } from '../../attestation/formats/crl.ts';
 import { readPem } from '../../attestation/formats/pem.ts';
 import { parseCertificate } from '../../attestation/formats/x509.ts';
+import { distinct } from '../../attestation/hardware/snp/chain.ts';
 import { type AppraisalPolicy, appraisalPolicySchema } from '../../attestation/policy.ts';
 import { type Reason, Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { PRODUCTION_ROOTS } from '../../attestation/trust/roots.ts';
@@ -48,7 +49,7 @@ export async function prepare(options: EvidenceOptions): Promise<Setting> {
   const bundle = options.offline === undefined ? undefined : await readBundle(options.offline, options);
   const items = bundle === undefined ? await cached(options, now, at) : bundleItems(bundle, at);
   return {
-    at, ownTime, companions, items, beside: layered(collateralOf(companions.flatMap((c) => amdList(c, at))), importCollateral({ companions, at })), policy: options.policy === undefined ? undefined : await readPolicy(options.policy),
+    at, ownTime, companions, items, beside: layered(collateralOf(companions.flatMap((c) => [...amdList(c, at), ...authorities(c, at)])), importCollateral({ companions, at })), policy: options.policy === undefined ? undefined : await readPolicy(options.policy),
     nonce: options.nonce === undefined ? undefined : nonceOf(options.nonce), bundle: bundle?.sha256,
     revocation: options.revocation ?? (options.offline !== undefined || options.fetch === true ? 'require' : 'ifAvailable'),
   };
@@ -77,6 +78,7 @@ export async function verifyEvidence(file: string, data: Bytes, options: Evidenc
   if (options.kind === undefined && kind !== '') notes.push('the kind was detected, which chose the parser and nothing else');
   if (setting.policy === undefined && result.appraisal !== undefined) notes.push('no policy: production roots, no references; it can say that the hardware is genuine, not what runs on it');
   if (setting.nonce === undefined && result.verdict === 'valid') notes.push('no nonce was stated (--nonce): the evidence may have been made for somebody else, or earlier');
+  if (options.fetch !== true && options.offline === undefined && result.reasons.some((r) => r.code === 'COLLATERAL_ABSENT' || r.code === 'CRL_ABSENT')) notes.push('something that its vendor publishes is missing: bring it (--with FILE, --offline BUNDLE), or have it fetched (--fetch)');
   const alone = UNANCHORED[kind];
   const anchored = alone === undefined || result.appraisal !== undefined || (kind === 'hcl-report' && certificates.vek !== undefined);
   if (result.verdict === 'valid' && !anchored) reasons.push({ code: alone, path: file, have: 'a well-formed part of somebody\'s evidence', need: 'what leads from it to a pinned root', next: 'Judge it with the evidence that vouches for it: the hardware report, its certificates, the quote.' });
@@ -169,13 +171,22 @@ function amdList({ kind, bytes: data }: CorpusFile, fetchedAt: number): Collater
   return product === undefined ? [] : [{ kind: 'amd-crl', key: product, bytes: data, source: 'evidence', fetchedAt }];
 }
 
+const dersOf = ({ bytes: data, file }: CorpusFile): Bytes[] => (data[0] === 0x30 ? [data] : attempt(() => readPem(data, 'CERTIFICATE', file, 8)) ?? []);
+
+/** CAs below which keys of vTPMs are, by their key identifiers: a path through one counts only when it ends at a pinned root. */
+function authorities(file: CorpusFile, fetchedAt: number): CollateralItem[] {
+  return dersOf(file).flatMap((der) => {
+    const keyId = attempt(() => parseCertificate(der, 'with'))?.subjectKeyId ?? null;
+    return keyId === null ? [] : (['azure-vtpm-ca', 'google-ca'] as const).map((kind): CollateralItem => ({ kind, key: keyId, bytes: der, source: 'evidence', fetchedAt }));
+  });
+}
+
 /** AMD's among the files, by their names. */
 function certificatesOf(files: readonly CorpusFile[]): { vek?: Bytes; issuers?: Bytes[] } {
-  const ders = files.flatMap(({ bytes: data, file }) => (data[0] === 0x30 ? [data] : attempt(() => readPem(data, 'CERTIFICATE', file, 8)) ?? []));
-  const named = ders.flatMap((der) => { const name = attempt(() => parseCertificate(der, 'with'))?.commonName; return name === undefined ? [] : [{ der, name }]; });
+  const named = files.flatMap(dersOf).flatMap((der) => { const name = attempt(() => parseCertificate(der, 'with'))?.commonName; return name === undefined ? [] : [{ der, name }]; });
   const vek = named.find((c) => /^SEV-(?:VCEK|VLEK)$/.test(c.name))?.der;
   const issuers = named.filter((c) => /^(?:ARK|SEV)-/.test(c.name) && !/^SEV-(?:VCEK|VLEK)$/.test(c.name)).map((c) => c.der);
-  return { ...(vek === undefined ? {} : { vek }), ...(issuers.length === 0 ? {} : { issuers }) };
+  return { ...(vek === undefined ? {} : { vek }), ...(issuers.length === 0 ? {} : { issuers: distinct(issuers) }) };
 }
 
 const COMPANION_KINDS: Partial<Record<CollateralKind, string>> = {
