@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MAX_ATTESTED_BYTES } from '../../workloads/protocol/messages.ts';
 import { post, type RunningBroker, World } from './world.ts';
 
 let world: World;
@@ -37,7 +38,13 @@ describe('hostile requests (D54)', () => {
     expect(answer.status).toBe(413);
     expect(await status(`${head('/v1/release')}content-length: 10485760\r\n\r\n{`)).toBe(413);
     const chunk = `${(65_536).toString(16)}\r\n${'x'.repeat(65_536)}\r\n`;
-    expect(await status(`${head('/v1/attest', 'transfer-encoding: chunked\r\n')}\r\n${chunk.repeat(4)}`)).toBe(413);
+    expect(await status(`${head('/v1/attest', 'transfer-encoding: chunked\r\n')}\r\n${chunk.repeat(7)}`)).toBe(413);
+    await alive();
+  });
+
+  it('evidence up to its limit is read, and a byte more is not', async () => {
+    const of = (size: number) => post(broker.origin, '/v1/attest', '{}'.padEnd(size)).then((answer) => answer.status, () => 413);
+    expect([await of(MAX_ATTESTED_BYTES), await of(MAX_ATTESTED_BYTES + 1)]).toEqual([400, 413]);
     await alive();
   });
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { b64u, randomBytes, sha256, utf8 } from '../../attestation/bytes.ts';
 import { generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
-import { type BrokerReceipt, type Lease, problemSchema, type SessionPayload, type StoredKey, type TenantKey } from '../../workloads/protocol/messages.ts';
+import { type BrokerReceipt, type Lease, MAX_ATTESTED_BYTES, problemSchema, type SessionPayload, type StoredKey, type TenantKey } from '../../workloads/protocol/messages.ts';
 import { makePop } from '../../workloads/protocol/pop.ts';
 import { PROBLEMS, type ProblemCode } from '../../workloads/protocol/problem.ts';
 import type { Gateway } from '../../workloads/gateway/server.ts';
@@ -343,6 +343,12 @@ describe('what is passed on', () => {
     const response = await world.gateway.internal.inject({ method: 'POST', url: '/internal/v1/attest', payload: counter.attested });
     const problem = problemSchema.parse(response.json());
     expect([response.statusCode, problem.code]).toEqual([409, expect.stringMatching(/^CHALLENGE_/)]);
+  });
+  test('evidence as large as the broker reads, and no larger', async () => {
+    const of = async (size: number) => world.gateway.internal.inject({ method: 'POST', url: '/internal/v1/attest', headers: { 'content-type': 'application/json' }, payload: '{}'.padEnd(size) });
+    const fits = await of(MAX_ATTESTED_BYTES);
+    expect([fits.statusCode, problemSchema.parse(fits.json()).code]).toEqual([400, 'VALIDATION']);
+    refused(await of(MAX_ATTESTED_BYTES + 1), 'BODY_TOO_LARGE');
   });
   test('challenges are limited by address', async () => {
     const gateway = await world.another({ limits: { challenge: { burst: 2, perSecond: 0.001 } } });

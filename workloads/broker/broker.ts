@@ -8,7 +8,7 @@ import type { CellConfig } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
 import type { Log } from '../protocol/log.ts';
 import {
-  RELEASE_PATH, attestRequestSchema, brokerManifestRequestSchema, challengeRequestSchema, createTenantKeysSchema, manifestRequestSchema, releaseRequestSchema,
+  MAX_ATTESTED_BYTES, RELEASE_PATH, attestRequestSchema, brokerManifestRequestSchema, challengeRequestSchema, createTenantKeysSchema, manifestRequestSchema, releaseRequestSchema,
 } from '../protocol/messages.ts';
 import { NO_PAYLOAD, attest } from './core/attest.ts';
 import { tenantRule } from './core/access.ts';
@@ -47,7 +47,6 @@ export interface Broker {
 }
 
 const SMALL = 8 * 1024;
-const ATTESTED = 64 * 1024;
 /** Whoever starts something new gets the newest policy: with the one before, it would be refused elsewhere. */
 const FRESH_MS = 100;
 /** 64 headers of at most 60 KiB, in base64url. */
@@ -105,7 +104,7 @@ export function createBroker(options: BrokerOptions): Broker {
       };
     }),
 
-    '/v1/attest': jsonRoute(attestRequestSchema, ATTESTED, async ({ input }) => {
+    '/v1/attest': jsonRoute(attestRequestSchema, MAX_ATTESTED_BYTES, async ({ input }) => {
       const session = await attest({
         challenges, sessions, policy, identity, cell, configDigest, now, verify, collateral: options.collateral, ...(options.verifyMs === undefined ? {} : { verifyMs: options.verifyMs }),
       }, input);

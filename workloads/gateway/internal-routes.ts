@@ -7,7 +7,7 @@ import type { LeaseRef } from '../ledger/ledger.ts';
 import { seconds } from '../protocol/clock.ts';
 import {
   completeRequestSchema, completeResponseSchema, giveBackRequestSchema, heartbeatRequestSchema, heartbeatResponseSchema, leaseRequestSchema, leaseResponseSchema,
-  registerSessionSchema, RELEASE_PATH, type SessionPayload,
+  MAX_ATTESTED_BYTES, registerSessionSchema, RELEASE_PATH, type SessionPayload,
 } from '../protocol/messages.ts';
 import { CccError } from '../protocol/problem.ts';
 import { b64uText, jobId, tenantId } from '../protocol/wire.ts';
@@ -119,6 +119,8 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
     }),
     ...(['challenge', 'attest'] as const).map((what) => route<InternalAuth>({
       method: 'POST', path: `/internal/v1/${what}`, operation: what, auth: 'anonymous', summary: 'Passed to the broker as it is.',
+      // Nobody has proven anything yet: no more than the broker would read
+      bodyBytes: MAX_ATTESTED_BYTES,
       answers: { 200: { description: 'The broker\'s answer' } }, errors: ['BROKER_UNAVAILABLE', 'RATE_LIMITED'],
       handler: async ({ request, reply }) => pass(core, `/v1/${what}`, request, reply),
     })),

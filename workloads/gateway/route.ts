@@ -22,6 +22,8 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   readonly body?: B;
   /** The body is not JSON: the handler gets the stream. */
   readonly stream?: { readonly mediaType: string; readonly description: string };
+  /** Largest body, where it is less than the listener's. */
+  readonly bodyBytes?: number;
   readonly answers: Readonly<Record<number, Answer>>;
   readonly errors: readonly ProblemCode[];
   readonly handler: (input: Input<z.output<P>, z.output<Q>, z.output<B>>) => Promise<unknown>;
@@ -75,6 +77,7 @@ export function addRoutes<A>(app: FastifyInstance, routes: readonly Route<A>[], 
     app.route({
       method: spec.method,
       url: spec.path,
+      ...(spec.bodyBytes === undefined ? {} : { bodyLimit: spec.bodyBytes }),
       schema: {
         ...(spec.params === undefined ? {} : { params: spec.params }),
         ...(spec.query === undefined ? {} : { querystring: spec.query }),

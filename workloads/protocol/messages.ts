@@ -12,7 +12,11 @@ const codeText = z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/, 'a code: A-Z, 0-9, _
 
 // Evidence on the wire
 
-export const evidenceSchema = z.strictObject({ platform: z.enum(PLATFORMS), document: b64uText(1, 32_768) });
+/** A document of the largest platform: a container with an event log of 128 KiB. Each platform's parser has its own, smaller or equal, limit. */
+export const MAX_EVIDENCE_BYTES = 256 * 1024;
+/** A body of evidence and binding, as JSON: the document in base64url, and 16 KiB for everything else. */
+export const MAX_ATTESTED_BYTES = Math.ceil((MAX_EVIDENCE_BYTES * 4) / 3) + 16 * 1024;
+export const evidenceSchema = z.strictObject({ platform: z.enum(PLATFORMS), document: b64uText(1, MAX_EVIDENCE_BYTES) });
 export const bindingSchema = z.strictObject({
   platform: z.enum(PLATFORMS),
   role: z.enum(ROLES),
