@@ -12,7 +12,7 @@ import { at } from '../../scripts/cell/folder.ts';
 import { leakSearch, type LeakSearch } from '../../scripts/cell/leak-search.ts';
 import { operatorView } from '../../scripts/cell/operator-view.ts';
 import { type Counted, resumeJob } from '../../workloads/client/count.ts';
-import { clientOf, processOf, type TestCell, testCell, type TestClient } from './harness.ts';
+import { clientOf, logOf, processOf, type TestCell, testCell, type TestClient } from './harness.ts';
 import { searchMemory } from './memory.ts';
 import { descendants, signal, stateOf, until } from './processes.ts';
 
@@ -52,6 +52,8 @@ describe('a picture of noise', () => {
       Promise.all([canary('PNG', (p) => p.png({ compressionLevel: 1 })), canary('JPEG', (p) => p.jpeg({ quality: 97, chromaSubsampling: '4:4:4' }))]),
     ]);
     client = clientOf(cell);
+    // A cell is ready before its counters are; a sandbox that is stopped while it starts would count nothing.
+    await until('the counter works', 2 * WITHIN_MS, async () => (await logOf(cell, 'counter-1')).some((line) => line['event'] === 'attested'), 50);
   });
   afterAll(async () => { await cell?.close(); });
 

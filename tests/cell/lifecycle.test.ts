@@ -47,11 +47,11 @@ interface Facts { readonly url: string; readonly pids: Record<string, number> }
 const started = async (cell: Ccc): Promise<Facts> => JSON.parse(await until('the cell is up', 60_000, () => (cell.process.exitCode === null ? cell.out().trimEnd().endsWith('}') && cell.out() : cell.errors()), 50)) as Facts;
 
 /** gateway, broker, one counter and its sandbox, PostgreSQL's server and its own processes. */
-function family(pid: number, facts: Facts): number[] {
-  const all = descendants(pid);
+async function family(pid: number, facts: Facts): Promise<number[]> {
   expect(Object.keys(facts.pids)).toEqual(['gateway', 'broker', 'counter-1']);
+  await until('the sandbox runs', 15_000, () => descendants(facts.pids['counter-1'] as number).length === 1);
+  const all = descendants(pid);
   expect(all).toEqual(expect.arrayContaining(Object.values(facts.pids)));
-  expect(descendants(facts.pids['counter-1'] as number)).toHaveLength(1);
   expect(all.length).toBeGreaterThan(6);
   return all;
 }
@@ -64,7 +64,7 @@ describe('ccc up', () => {
 
     const first = ccc(args);
     const before = await started(first);
-    const all = family(first.pid, before);
+    const all = await family(first.pid, before);
     await addTenant(data, 'acme', 'local');
     const { key } = await addKey(data, 'acme', ['jobs:write', 'jobs:read', 'keys:read']);
 
@@ -77,7 +77,7 @@ describe('ccc up', () => {
     const second = ccc(args);
     const after = await started(second);
     expect(after.url).toBe(before.url);
-    const again = family(second.pid, after);
+    const again = await family(second.pid, after);
     // The tenant, its keys and the API key are still there.
     const ownerKey = new Uint8Array(Buffer.from((await readFile(at(data).ownerPublic, 'utf8')).trim(), 'base64url'));
     const client = clientOf({ url: after.url, apiKey: key, ownerKey, tenant: 'acme', zone: 'local', cell: { cell: 'local' } } as unknown as TestCell);
