@@ -1,5 +1,5 @@
 /**
- * The one way in: `npm run demo`, `npm test`, `npm run ccc`, `npm run bench` enter here in an empty clone. Plain JavaScript for
+ * The one way in: `npm run demo`, `npm test`, `npm run ccc`, `npm run bench`, `npm run fuzz` enter here in an empty clone. Plain JavaScript for
  * Node 18: brings the packages that are missing (never prunes what is there) and Node 24, and runs the rest under it.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -17,6 +17,7 @@ const VERBS = {
   demo: { script: 'scripts/ccc.ts', args: ['demo'], dev: false },
   test: { script: 'scripts/test.ts', dev: true },
   bench: { script: 'scripts/bench/main.ts', dev: true },
+  fuzz: { script: 'scripts/fuzz/main.ts', dev: false },
 };
 
 function say(text) {

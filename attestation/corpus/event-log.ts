@@ -1,10 +1,11 @@
 /** Event logs of a TPM: they have to lead to the PCR values of the companion, bank by bank. */
-import { type Bytes, fromHex, hex } from '../bytes.ts';
+import { type Bytes, hex } from '../bytes.ts';
 import { CheckList } from '../checks.ts';
 import { type Bank, BANKS, parseEventLog, replayEventLog } from '../formats/tcg-event-log.ts';
 import { eventFacts } from '../hardware/tpm/event-facts.ts';
 import { verifyEventLog } from '../hardware/tpm/event-log.ts';
 import { refuse } from '../refusal.ts';
+import { anyBytes } from './azure-import.ts';
 import { type Judge, judged, readJson, type Vector } from './judge.ts';
 
 const NEXT = 'Hand over PCR values as {bank: {index: hex}}.';
@@ -14,7 +15,7 @@ function expected(vector: Vector): Map<Bank, Map<number, Bytes>> {
   const out = new Map<Bank, Map<number, Bytes>>();
   for (const [bank, values] of Object.entries(file === undefined ? {} : readJson(file.bytes, file.file))) {
     if (!Object.hasOwn(BANKS, bank) || typeof values !== 'object' || values === null) return refuse('FMT_PCR', 'pcrs', NEXT, { have: bank.slice(0, 16), need: Object.keys(BANKS).join(', ') });
-    out.set(bank as Bank, new Map(Object.entries(values as Record<string, string>).map(([i, v]) => [Number(i), fromHex(v)])));
+    out.set(bank as Bank, new Map(Object.entries(values as Record<string, unknown>).map(([i, v]) => [Number(i), anyBytes(v, `pcrs.${i}`)])));
   }
   return out;
 }

@@ -6,7 +6,7 @@
  *   {nonce, pcrs by bank, ak_pubkeys, tpm}; companion: a NitroTPM document that names the key
  *   TPMS_ATTEST bytes; companions: TPMT_SIGNATURE, PCR values one after the other, what was hashed into extraData, Google's certificates
  */
-import { type Bytes, equal, fromHex, hex, sha256 } from '../bytes.ts';
+import { type Bytes, equal, hex, sha256 } from '../bytes.ts';
 import { CheckList } from '../checks.ts';
 import { BANKS } from '../formats/tcg-event-log.ts';
 import { readPem } from '../formats/pem.ts';
@@ -56,7 +56,7 @@ async function azureQuote(json: Json, vector: Vector, checks: CheckList): Promis
   if (key === undefined) return undefined;
   return verify({
     message: anyBytes(json['message'], 'quote.message'), signature: rawSignature(anyBytes(json['signature'], 'quote.signature'), key.key.kind, 'quote.signature'), key, bank: 'sha256', pcrs: pcrList(json['pcrs'], 'quote.pcrs'),
-    extraData: typeof json['extraData'] === 'string' ? fromHex(json['extraData']) : 'unknown',
+    extraData: json['extraData'] === undefined ? 'unknown' : anyBytes(json['extraData'], 'quote.extraData'),
   }, checks);
 }
 

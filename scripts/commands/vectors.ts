@@ -19,7 +19,7 @@ export interface Line {
   readonly verdict: Verdict | 'unknown-kind' | 'error'; readonly verdictWithCollateral?: Verdict; readonly codes: readonly string[]; readonly claims?: unknown; readonly agrees: boolean;
 }
 
-async function readManifest(folder: string): Promise<Entry[]> {
+export async function readManifest(folder: string): Promise<Entry[]> {
   let content: string;
   try {
     content = await readFile(join(folder, 'MANIFEST.json'), 'utf8');
@@ -32,7 +32,7 @@ async function readManifest(folder: string): Promise<Entry[]> {
 }
 
 /** A manifest names files of its own folder, nothing else. */
-function inside(folder: string, file: string): string {
+export function inside(folder: string, file: string): string {
   const path = normalize(join(folder, file));
   if (!path.startsWith(normalize(folder + sep))) throw new UserError('MANIFEST_PATH', `${file} leaves the folder.`, 'Name files inside the folder.', EXIT.usage);
   return path;

@@ -43,11 +43,11 @@ export function tdxClaims(facts: TdxFacts, at: number, rtmr3: 'replayed' | 'unex
   };
 }
 
-/** For people who compare a corpus: everything that identifies a TD, nothing that identifies its machine. */
+/** For people who compare a corpus: everything that identifies a TD, nothing that identifies its machine, nothing of bytes behind the quote. */
 export function tdxSummary({ quote, pck, tcb, revocation }: TdxFacts): Record<string, unknown> {
   const { body } = quote;
   return {
-    quoteVersion: quote.version, body: body.kind, trailing: quote.trailing, mrTd: hex(body.mrTd), mrSeam: hex(body.mrSeam), rtmrs: body.rtmrs.map(hex), reportData: hex(body.reportData), tdAttributes: hex(body.tdAttributes),
+    quoteVersion: quote.version, body: body.kind, mrTd: hex(body.mrTd), mrSeam: hex(body.mrSeam), rtmrs: body.rtmrs.map(hex), reportData: hex(body.reportData), tdAttributes: hex(body.tdAttributes),
     xfam: hex(body.xfam), teeTcbSvn: hex(body.teeTcbSvn), fmspc: pck.platform.fmspc, pceId: pck.platform.pceId, ca: pck.ca, ppidSha256: pck.ppidSha256, tcb: tcb?.status ?? 'NotReported', revocation: revocation.status,
   };
 }

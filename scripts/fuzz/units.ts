@@ -1,0 +1,58 @@
+/** What there is to run: one sweep per vector, one stream of mutations per format. A unit knows how far it is and what came out. */
+import type { Bytes } from '../../attestation/bytes.ts';
+import type { Corpus, Subject } from './corpus.ts';
+import { examineReader, examineVector, type Outcome, type Result } from './examine.ts';
+import { mutate } from './mutate.ts';
+import { randomOf } from './random.ts';
+import { FORMATS, type Format, type Seed, seedsOf } from './seeds.ts';
+import { sweepCase, sweepSize } from './sweep.ts';
+import { write } from './tree.ts';
+
+/** Every so many mutations of a vector go through its whole verifier. */
+export const JUDGED_EVERY = 40;
+
+export interface Ran extends Result { readonly what: string; readonly bytes: Bytes; readonly kind: string; /** By structure. */ readonly whole: boolean; /** Bytes that make no difference. */ readonly idle?: { readonly kind: 'flip' | 'truncation'; readonly offset: number } }
+
+export interface Unit {
+  /** `sweep:FILE` or a format. */
+  readonly id: string;
+  /** What the counts of the report go by. */
+  readonly group: string;
+  readonly total: number;
+  run(index: number): Promise<Ran>;
+}
+
+function sweepUnit(subject: Subject): Unit {
+  const { file, platform, kind, bytes } = subject.vector;
+  return {
+    id: `sweep:${file}`, group: `${platform}/${kind}`, total: sweepSize(bytes.length),
+    async run(index) {
+      const made = sweepCase(bytes, index);
+      const result = await examineVector(subject, made.bytes);
+      return { ...result, what: `${file}: ${made.what}`, bytes: made.bytes, kind, whole: false, ...(result.outcome === 'same' ? { idle: { kind: made.kind, offset: made.offset } } : {}) };
+    },
+  };
+}
+
+function mutationUnit(format: Format, seeds: readonly Seed[], total: number, seed: number): Unit {
+  return {
+    id: format, group: format, total,
+    async run(index) {
+      const random = randomOf(seed, index);
+      const { name, tree, read, subject } = random.pick(seeds);
+      const bytes = write(mutate(tree, random));
+      const about = { what: `${name}: mutation ${index} of seed ${seed}`, bytes, whole: true };
+      const first = await examineReader(read, bytes);
+      if (subject === undefined || first.outcome === 'error' || first.outcome === 'slow' || index % JUDGED_EVERY !== 0) return { ...first, ...about, kind: format };
+      return { ...await examineVector(subject, bytes), ...about, kind: subject.vector.kind };
+    },
+  };
+}
+
+/** @param count mutations per format */
+export function unitsOf(corpus: Corpus, { seed, count }: { seed: number; count: number }): Unit[] {
+  const seeds = seedsOf(corpus);
+  return [...corpus.subjects.map(sweepUnit), ...FORMATS.filter((format) => seeds[format].length > 0).map((format) => mutationUnit(format, seeds[format], count, seed))];
+}
+
+export type Counts = Partial<Record<Outcome, number>>;
