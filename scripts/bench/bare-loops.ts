@@ -1,10 +1,11 @@
 /** Starts bare counting loops, one process each, and lets some of them run at once. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { Looped } from './bare-loop.ts';
 
 export interface BareLoops {
-  /** Pictures a second of the first `count` processes together. */
-  run(count: number, ms: number): Promise<number>;
+  /** Pictures a second of the first `count` processes together, and CPU milliseconds a picture. */
+  run(count: number, ms: number): Promise<{ readonly perSecond: number; readonly cpuMs: number }>;
   stop(): void;
 }
 
@@ -26,11 +27,12 @@ export async function bareLoops(count: number): Promise<BareLoops> {
     stop,
     async run(several, ms) {
       const answers = await Promise.all(children.slice(0, several).map((child) => {
-        const said = answer<{ counted: number; ms: number }>(child);
+        const said = answer<Looped>(child);
         child.send(ms);
         return said;
       }));
-      return answers.reduce((sum, a) => sum + (1000 * a.counted) / a.ms, 0);
+      const sum = (of: (a: Looped) => number) => answers.reduce((total, a) => total + of(a), 0);
+      return { perSecond: sum((a) => (1000 * a.counted) / a.ms), cpuMs: sum((a) => a.cpuMs) / sum((a) => a.counted) };
     },
   };
 }

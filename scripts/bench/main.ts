@@ -42,7 +42,7 @@ async function cellParts(quick: boolean, sections: Section[]): Promise<string> {
       note('release');
       sections.push(await releasing(cell, quick ? 40 : 200));
       note('pipeline');
-      sections.push(await pipeline({ cell, bare, picture, rounds: quick ? 2 : 4, secondsEach: quick ? 3 : 6 }));
+      sections.push(await pipeline({ cell, bare, picture, rounds: quick ? 2 : 3, secondsEach: quick ? 3 : 6 }));
       return cell.databaseVersion;
     } finally {
       await cell.close();
@@ -70,7 +70,7 @@ async function main(): Promise<number> {
   if (wanted('counting')) { note('counting'); sections.push(await counting(quick ? 30 : 150)); }
   if (wanted('verify')) { note('verifying'); sections.push(await verifying(quick ? 200 : 1000)); }
   if (wanted('cell')) postgres = await cellParts(quick, sections);
-  if (wanted('demo')) { note('demo, in a clone'); sections.push(await demo(quick ? 1 : 2)); }
+  if (wanted('demo')) { note('demo, in a clone'); sections.push(await demo(1)); }
 
   const seconds = (performance.now() - began) / 1000;
   const facts = machine(postgres);

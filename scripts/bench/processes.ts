@@ -26,8 +26,12 @@ export async function tree(pid: number): Promise<Stat[]> {
   return out;
 }
 
-/** User and system time, milliseconds. */
-export const cpuMs = async (pid: number): Promise<number> => (await tree(pid)).reduce((sum, s) => sum + s.cpuMs, 0);
+/** User and system time of the process and of what it started, milliseconds. */
+export async function cpuMs(pid: number): Promise<{ readonly own: number; readonly below: number }> {
+  const stats = await tree(pid);
+  const sum = (some: readonly Stat[]) => some.reduce((total, s) => total + s.cpuMs, 0);
+  return { own: sum(stats.filter((s) => s.pid === pid)), below: sum(stats.filter((s) => s.pid !== pid)) };
+}
 
 /** Proportional set size: pages that several processes share (code, PostgreSQL's buffers) are counted once. MiB. */
 export async function memoryMiB(pid: number): Promise<{ readonly rss: number; readonly pss: number }> {
