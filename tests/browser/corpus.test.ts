@@ -3,13 +3,12 @@
  * simulated evidence of every adapter, untouched and damaged. Node's own answers are compared with the manifest elsewhere; here only what differs counts.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bytes } from '../../attestation/bytes.ts';
-import type { Judgement, Vector } from '../../attestation/corpus/judge.ts';
+import type { CorpusFile, Judgement } from '../../attestation/corpus/judge.ts';
 import { manifest, NO_VECTORS, vector } from '../attestation/support.ts';
 import { bundle } from './bundle.ts';
 import { cases } from './cases.ts';
 import { hasChromium, load, type Loaded } from './chromium.ts';
-import { judgeAll, verifyAll } from './suite.ts';
+import { type Corpus, judgeAll, verifyAll } from './suite.ts';
 import * as verifier from './verifier.ts';
 import { fromWire, toWire } from './wire.ts';
 
@@ -19,19 +18,23 @@ if (!hasChromium) it.skipIf(!required)('needs Chromium', () => expect.fail('REQU
 type Entry = ReturnType<typeof manifest>[number] & { readonly companions?: readonly string[] };
 type Answer = Judgement & { readonly refused?: { readonly code: string }[]; readonly defect?: string; readonly unknown?: string; readonly appraisal?: { readonly status: string } };
 
-function readVectors(): Vector[] {
+/** Vectors, by name, and the corpus that they are of. */
+function readCorpus(): { names: string[]; corpus: Corpus } {
   const entries = manifest() as Entry[];
-  const byFile = new Map(entries.map((e) => [e.file, e]));
-  const load = (file: string, of: Entry) => ({ file, platform: byFile.get(file)?.platform ?? of.platform, kind: byFile.get(file)?.kind ?? 'unlisted', bytes: vector(file) });
-  return entries.filter((e) => e.role === 'vector').map((e) => ({
-    ...load(e.file, e), companions: (e.companions ?? []).map((file) => load(file, e)), at: typeof e.verified_at === 'string' ? Date.parse(e.verified_at) / 1000 : null,
-  }));
-}
-
-/** One bit of it otherwise, at a place that depends on nothing but the vector's number. */
-function damaged(v: Vector, index: number): Vector {
-  const at = (index * 2_654_435_761 + 97) % Math.max(1, v.bytes.length);
-  return { ...v, file: `${v.file}, byte ${at} flipped`, bytes: bytes(v.bytes.map((b, i) => (i === at ? b ^ (1 << (index % 8)) : b))) };
+  const listed = new Map(entries.map((e) => [e.file, e]));
+  const files: CorpusFile[] = [];
+  const places = new Map<string, number>();
+  const place = (file: string, of: Entry): number => {
+    const found = places.get(file);
+    if (found !== undefined) return found;
+    places.set(file, files.length);
+    return files.push({ file, platform: listed.get(file)?.platform ?? of.platform, kind: listed.get(file)?.kind ?? 'unlisted', bytes: vector(file) }) - 1;
+  };
+  const vectors = entries.filter((e) => e.role === 'vector');
+  return {
+    names: vectors.map((e) => e.file),
+    corpus: { vectors: vectors.map((e) => ({ file: place(e.file, e), companions: (e.companions ?? []).map((c) => place(c, e)), at: typeof e.verified_at === 'string' ? Date.parse(e.verified_at) / 1000 : null })), files },
+  };
 }
 
 /** Every difference, by name; a test of equality that shows one of many is of little help. */
@@ -52,15 +55,14 @@ describe.skipIf(!hasChromium)('in Chromium as in Node', () => {
   });
   afterAll(async () => { await chromium?.close(); });
 
-  const judgeThere = (input: string): Promise<string[]> => chromium.page.evaluate(`import('/suite.js').then((suite) => suite.judgeAll(${JSON.stringify(input)}))`);
+  const judgeThere = (input: string, damage: boolean): Promise<string[]> => chromium.page.evaluate(`import('/suite.js').then((suite) => suite.judgeAll(${JSON.stringify(input)}, ${damage}))`);
   const verifyThere = (input: string): Promise<string[]> => chromium.page.evaluate(`Promise.all([import('/suite.js'), import('/verifier.js')]).then(([suite, verifier]) => suite.verifyAll(${JSON.stringify(input)}, verifier))`);
 
   it.skipIf(NO_VECTORS)('every vector of the corpus', async () => {
-    const vectors = readVectors();
-    expect(vectors.length).toBeGreaterThan(150);
-    const input = toWire(vectors);
-    const [here, there] = await Promise.all([judgeAll(input), judgeThere(input)]);
-    const names = vectors.map((v) => v.file);
+    const { names, corpus } = readCorpus();
+    expect(names.length).toBeGreaterThan(150);
+    const input = toWire(corpus);
+    const [here, there] = await Promise.all([judgeAll(input, false), judgeThere(input, false)]);
     expect(differences(names, here, there)).toEqual({});
     const answers = there.map((text) => fromWire<Answer>(text));
     expect(defects(names, answers)).toEqual([]);
@@ -71,10 +73,9 @@ describe.skipIf(!hasChromium)('in Chromium as in Node', () => {
   });
 
   it.skipIf(NO_VECTORS)('every vector with one bit flipped', async () => {
-    const vectors = readVectors().map(damaged);
-    const input = toWire(vectors);
-    const [here, there] = await Promise.all([judgeAll(input), judgeThere(input)]);
-    const names = vectors.map((v) => v.file);
+    const { names, corpus } = readCorpus();
+    const input = toWire(corpus);
+    const [here, there] = await Promise.all([judgeAll(input, true), judgeThere(input, true)]);
     expect(differences(names, here, there)).toEqual({});
     const answers = there.map((text) => fromWire<Answer>(text));
     expect(defects(names, answers)).toEqual([]);

@@ -1,6 +1,6 @@
 /** What is run twice, in Node and in a browser, over the same input; each answer is the wire form of all that a verifier said. */
 import type { Expectation, TrustContext } from '../../attestation/adapter.ts';
-import type { Vector } from '../../attestation/corpus/judge.ts';
+import type { CorpusFile, Vector } from '../../attestation/corpus/judge.ts';
 import { judgeFor } from '../../attestation/corpus/registry.ts';
 import type { CollateralItem } from '../../attestation/collateral/collateral.ts';
 import type { Evidence } from '../../attestation/evidence.ts';
@@ -24,10 +24,25 @@ async function outcome(work: () => Promise<unknown>): Promise<unknown> {
   }
 }
 
-/** @param input wire form of Vector[] */
-export async function judgeAll(input: string): Promise<string[]> {
+/** Vectors as references into their files: many share companions. */
+export interface Corpus {
+  readonly files: readonly CorpusFile[];
+  readonly vectors: readonly { readonly file: number; readonly companions: readonly number[]; readonly at: number | null }[];
+}
+
+/** One bit of it otherwise, at a place that depends on nothing but the vector's number. */
+function damaged(v: Vector, index: number): Vector {
+  const at = (index * 2_654_435_761 + 97) % v.bytes.length;
+  return { ...v, bytes: v.bytes.map((b, i) => (i === at ? b ^ (1 << (index % 8)) : b)) };
+}
+
+/** @param input wire form of Corpus @param damage one bit of each vector */
+export async function judgeAll(input: string, damage: boolean): Promise<string[]> {
+  const { files, vectors } = fromWire<Corpus>(input);
   const out: string[] = [];
-  for (const vector of fromWire<Vector[]>(input)) {
+  for (const [i, { file, companions, at }] of vectors.entries()) {
+    const whole: Vector = { ...(files[file] as CorpusFile), companions: companions.map((c) => files[c] as CorpusFile), at };
+    const vector = damage ? damaged(whole, i) : whole;
     const judge = judgeFor(vector.platform, vector.kind);
     out.push(toWire(await outcome(async () => (judge === undefined ? { unknown: vector.kind } : judge(vector)))));
   }
