@@ -9,6 +9,7 @@ import { bareLoops } from './bare-loops.ts';
 import { benchCell } from './cell.ts';
 import { counting } from './counting.ts';
 import { demo } from './demo.ts';
+import { evidence } from './evidence.ts';
 import { document, goalLine, section } from './figures.ts';
 import { load, machine } from './machine.ts';
 import { atRest, memory } from './memory.ts';
@@ -18,7 +19,7 @@ import { releasing } from './release.ts';
 import type { Section } from './section.ts';
 import { verifying } from './verify.ts';
 
-const PARTS = ['counting', 'verify', 'cell', 'demo'] as const;
+const PARTS = ['counting', 'verify', 'evidence', 'cell', 'demo'] as const;
 type Part = (typeof PARTS)[number];
 const USAGE = `usage: npm run bench -- [--only ${PARTS.join('|')}]... [--quick] [--write]
 
@@ -69,6 +70,7 @@ async function main(): Promise<number> {
   await ensureDefaultModel(note);
   if (wanted('counting')) { note('counting'); sections.push(await counting(quick ? 30 : 150)); }
   if (wanted('verify')) { note('verifying'); sections.push(await verifying(quick ? 200 : 1000)); }
+  if (wanted('evidence')) { note('evidence of every kind'); sections.push(await evidence(quick ? 40 : 300)); }
   if (wanted('cell')) postgres = await cellParts(quick, sections);
   if (wanted('demo')) { note('demo, in a clone'); sections.push(await demo(1)); }
 
