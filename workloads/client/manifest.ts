@@ -121,7 +121,7 @@ export async function verifyManifest(input: Verification): Promise<VerifiedManif
       role: 'broker', cell: cell.name, challengeId: fromB64u(request.challenge_id), nonce: fromB64u(request.nonce), audience: request.audience,
       policyDigest: policy.digest, payloadDigest: await sha256(bytes), configDigest: fromHex(cell.configDigest),
     },
-  }), (a) => ({ detail: `${a.claims.platform}, ${a.status}${a.claims.anchor === 'development' ? ', simulated' : ''}: ${a.claims.checks.length} checks`, raw: { appraisal: a, evidence: response.evidence, binding: response.binding } }));
+  }), (a) => ({ detail: `${a.claims.platform}, ${a.status}${a.claims.anchor === 'development' ? ', simulated' : ''}: ${a.claims.checks.filter((c) => c.result === 'pass').length} checks`, raw: { appraisal: a, evidence: response.evidence, binding: response.binding } }));
   if (mode === 'replay') requireValidAt(appraisal.claims.time.evidenceAt, policy, directory);
 
   const manifest = await step(onStep, 'manifest', 'the tenant\'s keys, bound by that evidence', async () => {

@@ -18,7 +18,7 @@ import type { KeptCertificate } from '../../kept-certificates.ts';
 import { printable } from '../../refusal.ts';
 import { rootsFor } from '../../trust/purposes.ts';
 
-export const PLATFORM = 'aws-nitro';
+export const PLATFORM = 'aws-nitro' as const;
 /** Root, regional, zonal, instance: every genuine document has these four. */
 const BUNDLE_LENGTH = 4;
 /** The NSM makes a leaf 3 s before its first document, so a verifier whose clock is a little late must not refuse it. */

@@ -10,6 +10,7 @@
 import type { AttestationAdapter, Expectation, TrustContext } from '../../adapter.ts';
 import { ed25519Spki, transcript } from '../../binding.ts';
 import { type Bytes, bytes, equal, hex, sha256, sha512 } from '../../bytes.ts';
+import { allChecks } from '../../check-ids.ts';
 import { CheckList } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
@@ -162,7 +163,7 @@ function toClaims(document: Bytes, payload: NsmPayload, chain: NitroChain, bindi
       // Under a development root a region is only what somebody typed.
       origin: chain.root.anchor === 'production' ? 'proven' : 'asserted',
     },
-    checks,
+    checks: allChecks(PLATFORM, checks),
   };
 }
 

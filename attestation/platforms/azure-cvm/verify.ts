@@ -8,6 +8,7 @@
 import type { AttestationAdapter, Expectation, TrustContext } from '../../adapter.ts';
 import { d32 } from '../../binding.ts';
 import { type Bytes, bytes, hex, sha256 } from '../../bytes.ts';
+import { allChecks } from '../../check-ids.ts';
 import { CheckList } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
@@ -18,7 +19,7 @@ import { vtpmIndexes } from '../../registers.ts';
 import { type AzureParts, parseAzureEvidence } from './container.ts';
 import { type AzureFacts, verifyAzureParts } from './evidence.ts';
 
-export const PLATFORM = 'azure-cvm';
+export const PLATFORM = 'azure-cvm' as const;
 const NEXT = 'Attest again inside the VM with the verifier\'s challenge.';
 
 const verify = (evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims> => judge(evidence, expect, trust, 'challenge');
@@ -114,7 +115,7 @@ async function toClaims(parts: AzureParts, facts: AzureFacts, binding: BindingFi
     },
     ...(boot === null ? {} : { boot }),
     vmConfiguration: configuration,
-    checks,
+    checks: allChecks(`${PLATFORM}/${facts.hardware.technology}`, checks),
   };
 }
 

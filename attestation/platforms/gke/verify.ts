@@ -8,6 +8,7 @@
 import type { AttestationAdapter, Expectation, TrustContext, TrustRoot } from '../../adapter.ts';
 import { transcript } from '../../binding.ts';
 import { type Bytes, bytes, hex, sha256, sha512 } from '../../bytes.ts';
+import { allChecks } from '../../check-ids.ts';
 import { CheckList } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
@@ -17,7 +18,7 @@ import { printable, refuse } from '../../refusal.ts';
 import { type GkeParts, parseGkeEvidence } from './container.ts';
 import { type NodeFacts, type SevNode, verifyNode } from './evidence.ts';
 
-export const PLATFORM = 'gke';
+export const PLATFORM = 'gke' as const;
 
 const verify = (evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims> => judge(evidence, expect, trust, 'challenge');
 const verifyReplay = (evidence: Evidence, expect: Omit<Expectation, 'maxAgeSeconds'>, trust: TrustContext): Promise<NormalizedClaims> => judge(evidence, expect, trust, 'none');
@@ -125,7 +126,7 @@ async function toClaims(parts: GkeParts, node: NodeFacts, binding: BindingFields
     key: { alg: 'Ed25519', publicKeySha256: hex(publicKeySha256), receivingKeySha256: hex(receivingKeySha256), boundIn: parts.technology === 'sev' ? 'extraData' : 'report_data', transcriptSha256: hex(transcriptDigest) },
     // Under a development root what Google is said to say is only what somebody typed
     cloud: { provider: 'gcp', ...cloud, origin: proven && anchor === 'production' ? 'proven' : 'asserted' },
-    checks,
+    checks: allChecks(`${PLATFORM}/${node.technology}`, checks),
   };
 }
 
