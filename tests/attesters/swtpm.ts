@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bytes, concat } from '../../attestation/bytes.ts';
@@ -20,7 +21,9 @@ export async function startSwtpm(): Promise<Swtpm> {
   if (!HAS_SWTPM) throw new Error('swtpm is not installed: apt-get install swtpm swtpm-tools');
   const folder = await mkdtemp(join(tmpdir(), 'ccc-swtpm-'));
   const [socket, control] = [join(folder, 'tpm'), join(folder, 'ctrl')];
-  const child: ChildProcess = spawn('swtpm', ['socket', '--tpm2', '--tpmstate', `dir=${folder}`, '--server', `type=unixio,path=${socket}`, '--ctrl', `type=unixio,path=${control}`, '--flags', 'not-need-init,startup-clear'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child: ChildProcess = spawn('swtpm', ['socket', '--tpm2', '--tpmstate', `dir=${folder}`, '--server', `type=unixio,path=${socket}`, '--ctrl', `type=unixio,path=${control}`, '--flags', 'not-need-init,startup-clear', '--terminate'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  // A test file that fails half-way must end nevertheless
+  child.unref();
   let log = '';
   child.stderr?.on('data', (part: Buffer) => { log += part.toString(); });
   const ended = new Promise<void>((resolve) => { child.once('exit', () => resolve()); });
@@ -28,6 +31,7 @@ export async function startSwtpm(): Promise<Swtpm> {
     if (i === 400 || child.exitCode !== null) throw new Error(`swtpm does not start: ${log}`);
     await new Promise((resolve) => { setTimeout(resolve, 10); });
   }
+  (child.stderr as Socket | null)?.unref();
   const tpm = new Tpm(await tpmSocket({ path: socket }));
   return {
     tpm, socket,
