@@ -42,6 +42,21 @@ function combine(...parts: Uint8Array[]): ArrayBuffer {
   return bytes(hash.update(LABEL).digest()).buffer;
 }
 
+interface Recipient { readonly m: KeyObject; readonly x: KeyObject }
+/** A broker seals to the same counters all day: their public keys are read once. */
+const recipients = new Map<string, Recipient>();
+const MAX_RECIPIENTS = 64;
+
+function recipient(raw: Uint8Array): Recipient {
+  const name = Buffer.from(raw).toString('latin1');
+  const known = recipients.get(name);
+  if (known !== undefined) return known;
+  const made = { m: publicKey(DER.mPublic, raw.subarray(0, PK_M)), x: publicKey(DER.xPublic, raw.subarray(PK_M)) };
+  recipients.set(name, made);
+  if (recipients.size > MAX_RECIPIENTS) recipients.delete(recipients.keys().next().value as string);
+  return made;
+}
+
 type Encap = Parameters<XWing['encap']>[0];
 type Decap = Parameters<XWing['decap']>[0];
 
@@ -50,12 +65,12 @@ export class NativeXWing extends XWing {
     // Chosen randomness is for test vectors only.
     if (params.ekm !== undefined) return super.encap(params);
     const raw = new Uint8Array(await this.serializePublicKey(params.recipientPublicKey));
-    const pkX = raw.subarray(PK_M);
-    const { sharedKey, ciphertext } = encapsulate(publicKey(DER.mPublic, raw.subarray(0, PK_M)));
+    const { m, x } = recipient(raw);
+    const { sharedKey, ciphertext } = encapsulate(m);
     const ephemeral = generateKeyPairSync('x25519');
     const ctX = rawPublic(ephemeral.publicKey, 32);
-    const ssX = diffieHellman({ privateKey: ephemeral.privateKey, publicKey: publicKey(DER.xPublic, pkX) });
-    return { sharedSecret: combine(sharedKey, ssX, ctX, pkX), enc: concat(ciphertext, ctX).buffer };
+    const ssX = diffieHellman({ privateKey: ephemeral.privateKey, publicKey: x });
+    return { sharedSecret: combine(sharedKey, ssX, ctX, raw.subarray(PK_M)), enc: concat(ciphertext, ctX).buffer };
   }
 
   override async decap(params: Decap): Promise<ArrayBuffer> {
