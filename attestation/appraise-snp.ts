@@ -83,7 +83,7 @@ export function appraiseSnp(claims: NormalizedClaims, policy: SnpRules): SnpAppr
     vector: {
       hardware: generation === null ? 97 : Math.max(worst(hardware, 96), revocation.status === 'good' ? 2 : 32),
       configuration: worst(guest, 96),
-      'runtime-opaque': claims.guest.debug ? 96 : 2,
+      'runtime-opaque': claims.guest.debug === false ? 2 : 96,
     },
   };
 }
@@ -139,8 +139,8 @@ function guestRules({ guest }: NormalizedClaims, policy: SnpRules): Rule[] {
   const { minimumAbi: min } = policy;
   const listed = (id: string, name: string, have: string | undefined, need: readonly string[] | undefined): Rule[] => (need === undefined ? [] : [demand(id, have !== undefined && need.includes(have), 'GUEST_POLICY', `${name} ${have ?? 'absent'}`, need.join(' or '), LAUNCH)]);
   return [
-    demand('snp-debug', !guest.debug, 'DEBUG_VM', guest.debug ? 'the host may debug the guest' : 'no debugging', 'policy bit 19 zero', LAUNCH),
-    demand('snp-migration', !guest.migratable, 'GUEST_POLICY', guest.migratable ? 'a migration agent may take it' : 'no migration', 'policy bit 18 zero', LAUNCH),
+    demand('snp-debug', guest.debug === false, 'DEBUG_VM', guest.debug === false ? 'no debugging' : 'the host may debug the guest', 'policy bit 19 zero', LAUNCH),
+    demand('snp-migration', guest.migratable === false, 'GUEST_POLICY', guest.migratable === false ? 'no migration' : 'a migration agent may take it', 'policy bit 18 zero', LAUNCH),
     demand('snp-vmpl', guest.vmpl === policy.vmpl, 'GUEST_VMPL', `VMPL ${guest.vmpl ?? 'unknown'}`, `VMPL ${policy.vmpl}`, 'Ask for the report at the level that the policy names.'),
     demand('snp-abi', abi !== undefined && (abi.major > min.major || (abi.major === min.major && abi.minor >= min.minor)), 'GUEST_POLICY', `ABI ${abi?.major ?? '?'}.${abi?.minor ?? '?'}`, `at least ${min.major}.${min.minor}`, LAUNCH),
     demand('snp-guest-svn', (guestSvn ?? -1) >= policy.minimumGuestSvn, 'GUEST_POLICY', `guest_svn ${guestSvn ?? 'absent'}`, `at least ${policy.minimumGuestSvn}`, LAUNCH),

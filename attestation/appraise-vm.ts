@@ -31,7 +31,7 @@ export function appraiseVm(claims: NormalizedClaims, matched: Reference | undefi
       ...(plain ? { 'runtime-opaque': 32 } : {}),
       // Nothing of these measures the workload's image by itself: boot chain only
       ...(matched === undefined ? {} : { executables: 3 }),
-      configuration: Math.max(snp?.vector.configuration ?? 3, claims.guest.debug ? 96 : rules.some((r) => ['console', 'secure-boot', 'migration'].includes(r.id) && r.outcome !== 'pass') ? 32 : 3),
+      configuration: Math.max(snp?.vector.configuration ?? 3, claims.guest.debug === true ? 96 : claims.guest.debug === null || rules.some((r) => ['console', 'secure-boot', 'migration'].includes(r.id) && r.outcome !== 'pass') ? 32 : 3),
       'instance-identity': claims.cloud.origin === 'proven' && claims.anchor === 'production' ? 2 : 0,
     },
   };
@@ -69,7 +69,10 @@ function firmwareRule({ platform, cloud, anchor }: NormalizedClaims, matched: Re
   return failed('firmware', 'CLOUD_ORIGIN', `origin ${cloud.origin}, no LAUNCH, MRTD or idKeyDigest in the reference`, 'proven origin, or the paravisor pinned', 'Send the certificate of the vTPM\'s attestation key with its intermediates, or have the owner pin LAUNCH, MRTD or idKeyDigest.');
 }
 
-const migrationRule = ({ guest }: NormalizedClaims): Rule => (guest.migratable ? failed('migration', 'HW_DENIED', 'may be migrated by an agent', 'no migration', 'Start the guest with a policy that allows no migration.') : rule('migration', 'not migratable'));
+function migrationRule({ guest }: NormalizedClaims): Rule {
+  if (guest.migratable === null) return lowered('migration', 'nothing proves that migration is off', 'Use a technology whose evidence says so: SEV-SNP or TDX.');
+  return guest.migratable ? failed('migration', 'HW_DENIED', 'may be migrated by an agent', 'no migration', 'Start the guest with a policy that allows no migration.') : rule('migration', 'not migratable');
+}
 
 function consoleRule({ guest }: NormalizedClaims): Rule {
   return guest.consoleEnabled === true ? lowered('console', 'console enabled', 'Start the VM without serial console and boot diagnostics.') : rule('console', 'not enabled');

@@ -34,11 +34,11 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
   const vector: TrustVector = {
     // Under a development root the names in the certificates are only what somebody typed: no claim.
     'instance-identity': development ? 0 : 2,
-    configuration: claims.guest.debug ? 96 : 2,
+    configuration: unless(claims.guest.debug, 2),
     executables: matched === undefined ? 33 : 2,
     'file-system': 0,
     hardware: 2,
-    'runtime-opaque': claims.guest.debug ? 96 : 2,
+    'runtime-opaque': unless(claims.guest.debug, 2),
     'storage-opaque': 0,
     'sourced-data': 0,
     ...vm.vector,
@@ -84,6 +84,9 @@ function statusOf(vector: TrustVector, rules: readonly Rule[]): Tier {
   return tiers.reduce((worst, tier) => (order.indexOf(tier) > order.indexOf(worst) ? tier : worst), 'none');
 }
 
+/** A claim of the vector that debugging ruins, and that nothing affirms while debugging is not ruled out. */
+const unless = (debug: boolean | null, otherwise: number): number => (debug === false ? otherwise : debug === null ? 32 : 96);
+
 const pass = (id: string, detail: string): Rule => ({ id, outcome: 'pass', detail });
 
 function policyRule(references: readonly Reference[]): Rule {
@@ -104,7 +107,8 @@ function anchorRule(development: boolean, policy: AppraisalPolicy): Rule {
 const DEBUG_CODES = { nitro: 'DEBUG_ENCLAVE', tdx: 'DEBUG_TD', 'sev-snp': 'DEBUG_VM', sev: 'DEBUG_VM' } as const;
 
 function debugRule(claims: NormalizedClaims): Rule {
-  if (!claims.guest.debug) return pass('debug', 'not in debug mode');
+  if (claims.guest.debug === false) return pass('debug', 'not in debug mode');
+  if (claims.guest.debug === null) return { id: 'debug', outcome: 'lowered', detail: 'nothing proves that debugging is off', next: 'Use a technology whose evidence says so: SEV-SNP or TDX.' };
   return { id: 'debug', outcome: 'fail', code: DEBUG_CODES[claims.hardware.technology], detail: 'debug mode', have: claims.hardware.technology === 'nitro' ? 'PCR0, PCR1, PCR2 are zero' : 'debugging allowed by the guest\'s policy or attributes', need: 'no debugging', next: 'Start it without debug mode: its memory is open to the host.' };
 }
 
@@ -141,7 +145,7 @@ function scopeRule(claims: NormalizedClaims, policy: AppraisalPolicy): Rule {
 function skippedRule(claims: NormalizedClaims): Rule {
   const skipped = claims.checks.filter((c) => c.result === 'skipped-by-policy').map((c) => c.id);
   if (claims.checks.length === 0) return { id: 'checks', outcome: 'fail', code: 'APPRAISAL_STATUS', detail: 'no checks', have: 'claims without checks', need: 'claims of an adapter', next: 'Appraise what an adapter returned.' };
-  return skipped.length === 0 ? pass('checks', `${claims.checks.length} carried out`) : { id: 'checks', outcome: 'lowered', detail: `skipped: ${skipped.join(', ')}` };
+  return skipped.length === 0 ? pass('checks', `${claims.checks.filter((c) => c.result === 'pass').length} carried out`) : { id: 'checks', outcome: 'lowered', detail: `skipped: ${skipped.join(', ')}` };
 }
 
 const HEX_DIGITS: Readonly<Record<string, number>> = { sha256: 64, sha384: 96 };

@@ -65,7 +65,8 @@ export interface NormalizedClaims {
     readonly date?: number; readonly evaluationNumber?: number; readonly advisories?: readonly string[];
   };
   readonly guest: {
-    readonly debug: boolean; readonly migratable: boolean; readonly vmpl: number | null; readonly smt: boolean | null; readonly secureBoot: boolean | null;
+    /** `null`: nothing proves it, either way. Appraisal takes that for a warning at best. */
+    readonly debug: boolean | null; readonly migratable: boolean | null; readonly vmpl: number | null; readonly smt: boolean | null; readonly secureBoot: boolean | null;
     readonly singleSocket?: boolean; readonly ciphertextHiding?: boolean; readonly aliasCheck?: boolean; readonly abi?: { readonly major: number; readonly minor: number };
     readonly guestSvn?: number; readonly attributes?: string; readonly xfam?: string; readonly hostData?: string; readonly idKeyDigest?: string; readonly authorKeyDigest?: string;
     readonly consoleEnabled?: boolean;

@@ -1,6 +1,6 @@
 /**
  * Facts of a Google token as claims, for evidence that is nothing but the token (Confidential Space): signed by a service, and every part says so. What Google
- * does not say is not made up: no measurements of the machine, no components of its TCB; a plain SEV machine counts as migratable.
+ * does not say is not made up: no measurements of the machine, no components of its TCB, nothing of migration.
  */
 import type { NormalizedClaims, TcbStatus } from '../claims.ts';
 import { printable } from '../refusal.ts';
@@ -30,7 +30,7 @@ export function googleNormalized(facts: GoogleFacts): GoogleNormalized | undefin
       revocation: { status: token.chain?.revocation ?? 'unchecked' },
     },
     tcb: { status, ...(service.tcbDate === undefined ? {} : { date: service.tcbDate }), ...(service.evaluationNumber === undefined ? {} : { evaluationNumber: service.evaluationNumber }) },
-    guest: { debug: service.debug !== false, migratable: kind !== 'tdx', vmpl: null, smt: null, secureBoot: facts.secureBoot },
+    guest: { debug: service.debug !== false, migratable: null, vmpl: null, smt: null, secureBoot: facts.secureBoot },
     measurements: [],
     workload: {
       ...(container === null ? { imageDigestSource: 'none' as const } : { imageDigest: container.imageDigest, imageDigestSource: 'platform-token' as const, args: container.args, env: Object.fromEntries(container.envOverride) }),

@@ -119,7 +119,7 @@ function summary(claims: unknown): string[] {
   return [
     `hardware  ${h.technology}${h.generation === null ? '' : ` ${h.generation}`}, ${h.signer.kind} under a ${c.anchor} root, revocation ${h.revocation.status}`,
     `tcb       ${tcb.status}${tcb.components === undefined ? '' : `, reported ${Object.entries(tcb.components.reported).map(([n, v]) => `${n} ${v}`).join(' ')}`}${tcb.advisories === undefined || tcb.advisories.length === 0 ? '' : `, ${tcb.advisories.join(' ')}`}`,
-    `guest     debug ${g.debug ? 'on' : 'off'}, migration ${g.migratable ? 'allowed' : 'off'}${g.vmpl === null ? '' : `, VMPL ${g.vmpl}`}${g.secureBoot === null ? '' : `, Secure Boot ${g.secureBoot ? 'on' : 'off'}`}`,
+    `guest     debug ${g.debug === null ? 'not proven to be off' : g.debug ? 'on' : 'off'}, migration ${g.migratable === null ? 'not proven to be off' : g.migratable ? 'allowed' : 'off'}${g.vmpl === null ? '' : `, VMPL ${g.vmpl}`}${g.secureBoot === null ? '' : `, Secure Boot ${g.secureBoot ? 'on' : 'off'}`}`,
     `cloud     ${cloud.provider ?? 'not stated'}, origin ${cloud.origin}${cloud.region === undefined ? '' : `, ${visible(cloud.region)}`}${cloud.instanceId === undefined ? '' : `, ${visible(cloud.instanceId)}`}`,
     `freshness ${c.time.freshness}`,
     ...c.measurements.filter((m) => !/^0+$/.test(m.value)).map((m) => `${m.register.padEnd(9)} ${m.value}${m.matchedReference === undefined ? '' : `  ${paint('green', `= ${m.matchedReference}`)}`}`),

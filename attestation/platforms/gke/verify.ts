@@ -95,7 +95,7 @@ function sevMachine({ quote, ak, boot }: SevNode, now: number): Machine {
       revocation: { status: revocation, ...(revocation === 'good' ? { checkedAt: now } : {}), ...(ak.crlNumber === null ? {} : { crlNumber: ak.crlNumber }) },
     },
     tcb: { status: 'NotReported' },
-    guest: { debug: false, migratable: false, vmpl: null, smt: null, secureBoot: boot.secureBoot },
+    guest: { debug: null, migratable: null, vmpl: null, smt: null, secureBoot: boot.secureBoot },
     measurements: [...quote.pcrs].map(([i, value]): Measurement => ({ register: `vTPM:PCR${i}`, alg: 'sha256', value: hex(value), covers: COVERS[i] ?? 'other', quoted: true })),
     collateral: [], roots: [root], boot, proven: true,
     cloud: { ...placeOf(instance.zone), accountOrProject: String(instance.projectNumber), instanceId: String(instance.instanceId) },

@@ -144,13 +144,13 @@ describe('as claims', () => {
     const facts = await verify(await googleToken());
     expect(googleNormalized(facts)).toMatchObject({
       anchor: 'development', hardware: { vendor: 'intel', technology: 'tdx', generation: null, signer: { kind: 'service', leafSerial: KID, rootSha256: facts.token.collateral[0]?.sha256 }, revocation: { status: 'unchecked' } },
-      tcb: { status: 'UpToDate', evaluationNumber: 20 }, guest: { debug: false, migratable: false, secureBoot: true, vmpl: null }, measurements: [],
+      tcb: { status: 'UpToDate', evaluationNumber: 20 }, guest: { debug: false, migratable: null, secureBoot: true, vmpl: null }, measurements: [],
       workload: { imageDigest: `sha256:${'b1'.repeat(32)}`, imageDigestSource: 'platform-token', args: ['/broker'], env: {}, binding: { scope: 'container' } },
       cloud: { provider: 'gcp', zone: 'europe-west4-a', region: 'europe-west4', accountOrProject: 'simulated', origin: 'asserted' }, services: [{ source: 'service' }],
     });
   });
   test('plain SEV says so, and claims no TCB; a word that Intel does not have is no status', async () => {
-    expect(googleNormalized(await verify(await sign(google('GCP_AMD_SEV'))))).toMatchObject({ hardware: { vendor: 'amd', technology: 'sev' }, tcb: { status: 'NotReported' }, guest: { migratable: true } });
+    expect(googleNormalized(await verify(await sign(google('GCP_AMD_SEV'))))).toMatchObject({ hardware: { vendor: 'amd', technology: 'sev' }, tcb: { status: 'NotReported' }, guest: { debug: false, migratable: null } });
     expect(googleNormalized(await verify(await googleToken(top({ tdx: { gcp_attester_tcb_status: 'Fine' } }))))?.tcb.status).toBe('NotReported');
   });
   test('a debug image is a debug guest; a shielded VM has no claims', async () => {
