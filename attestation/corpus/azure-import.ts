@@ -13,11 +13,13 @@ import { type Bytes, fromB64u, fromHex, text } from '../bytes.ts';
 import { readDerPrefix } from '../formats/der.ts';
 import { readPem } from '../formats/pem.ts';
 import type { AzureParts } from '../platforms/azure-cvm/container.ts';
-import { refuse } from '../refusal.ts';
+import { printable, refuse } from '../refusal.ts';
 import { readJson } from './judge.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 const NEXT = 'Hand over the evidence in a shape that this version knows, or as this project writes it.';
+const MEMBERS: readonly string[] = ['version', 'quote', 'report', 'vcek', 'hcl_report', 'tpm_quote', 'td_quote', 'tdx_quote_base64', 'hcl_report_base64', 'tpm_attestation'];
+const TPM_MEMBERS: readonly string[] = ['ak_certificate_pem', 'event_log', 'instance_info'];
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** @throws Refusal FMT_* */
@@ -25,6 +27,11 @@ export function importAzureEvidence(data: Bytes, path: string): AzureParts {
   const outer = readJson(data, path);
   const json = isObject(outer['evidence']) ? outer['evidence'] : outer;
   const tpm = isObject(json['tpm_attestation']) ? json['tpm_attestation'] : json;
+  // A part under a name that nobody knows would be left out, and the claims be weaker than the evidence
+  for (const [object, known, at] of [[json, MEMBERS, path], [tpm, [...MEMBERS, ...TPM_MEMBERS], `${path}.tpm`]] as const) {
+    const unknown = Object.keys(object).find((name) => !known.includes(name));
+    if (unknown !== undefined) return refuse('FMT_FIELD', at, NEXT, { have: printable(unknown), need: 'members of a known shape' });
+  }
   const quote = [tpm['tpm_quote'], tpm['quote']].find(isObject);
   const hcl = json['hcl_report'] ?? json['report'] ?? json['hcl_report_base64'];
   if (quote === undefined || hcl === undefined) return refuse('FMT_FIELD_MISSING', path, NEXT, { have: Object.keys(json).join(', ').slice(0, 128), need: 'an HCL report and a quote' });
@@ -70,4 +77,4 @@ export function unpadded(area: Bytes, path: string): Bytes {
 }
 
 /** DER of the certificates of a file, DER or PEM. @throws Refusal FMT_PEM */
-export const certificatesIn = (data: Bytes, path: string): Bytes[] => (data[0] === 0x30 ? [data] : readPem(text(data), 'CERTIFICATE', path, 8));
+export const certificatesIn = (data: Bytes, path: string): Bytes[] => (data[0] === 0x30 ? [data] : readPem(data, 'CERTIFICATE', path, 8));

@@ -1,5 +1,6 @@
 /** One case: refused, or the very same claims; nothing else thrown; in time. */
 import type { Bytes } from '../../attestation/bytes.ts';
+import type { CorpusFile } from '../../attestation/corpus/judge.ts';
 import { Refusal } from '../../attestation/refusal.ts';
 import { seen, type Subject } from './corpus.ts';
 
@@ -29,13 +30,18 @@ async function timed<T>(work: () => T | Promise<T>): Promise<{ value: T; ms: num
 
 const detailOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message).slice(0, 2000) : String(error));
 
-export async function examineVector({ vector, judge, claims }: Subject, data: Bytes): Promise<Result> {
+/** What good collateral adds. Without it a list is `unchecked` and the second verdict is not there or `invalid`: that is a refusal too. */
+const lost = (claims: string): string => claims.replace(/"revocation":"(?:good|unchecked)"/, '').replace(/,"verdictWithCollateral":"(?:valid|invalid)"/, '');
+
+/** @param companions changed ones, beside the vector as it is */
+export async function examineVector({ vector, judge, claims }: Subject, data: Bytes, companions?: readonly CorpusFile[]): Promise<Result> {
   const began = performance.now();
   try {
-    const { value, ms } = await timed(() => judge({ ...vector, bytes: data }));
+    const { value, ms } = await timed(() => judge({ ...vector, bytes: data, ...(companions === undefined ? {} : { companions }) }));
     if (ms > LIMIT_MS) return { outcome: 'slow', ms, detail: `${ms.toFixed(1)} ms` };
     if (value.verdict === 'invalid') return value.codes.length > 0 && !value.codes.includes('INTERNAL') ? { outcome: 'refused', ms } : { outcome: 'error', ms, detail: `codes: ${value.codes.join(' ')}` };
     const have = seen(value);
+    if (companions !== undefined && have !== claims && lost(have) === lost(claims) && value.verdictWithCollateral !== 'valid') return { outcome: 'refused', ms };
     return have === claims ? { outcome: 'same', ms } : { outcome: 'other', ms, detail: `expected ${claims}\nhave     ${have}` };
   } catch (error) {
     return { outcome: 'error', ms: performance.now() - began, detail: detailOf(error) };

@@ -1,11 +1,12 @@
-/** What there is to run: one sweep per vector, one stream of mutations per format. A unit knows how far it is and what came out. */
+/** What there is to run: one sweep per vector, one of what is beside it, one stream of mutations per format. A unit knows how far it is and what came out. */
 import type { Bytes } from '../../attestation/bytes.ts';
+import type { CorpusFile } from '../../attestation/corpus/judge.ts';
 import type { Corpus, Subject } from './corpus.ts';
 import { examineReader, examineVector, type Outcome, type Result } from './examine.ts';
 import { mutate } from './mutate.ts';
 import { randomOf } from './random.ts';
 import { FORMATS, type Format, type Seed, seedsOf } from './seeds.ts';
-import { sweepCase, sweepSize } from './sweep.ts';
+import { stride, sweepCase, sweepSize } from './sweep.ts';
 import { write } from './tree.ts';
 
 /** Every so many mutations of a vector go through its whole verifier. */
@@ -34,6 +35,24 @@ function sweepUnit(subject: Subject): Unit {
   };
 }
 
+/** The vector as it is, one byte of what is beside it changed. */
+function companionUnit(subject: Subject): Unit {
+  const { file, platform, kind, bytes, companions } = subject.vector;
+  const sizes = companions.map((c) => sweepSize(c.bytes.length));
+  const total = sizes.reduce((n, size) => n + size, 0);
+  const step = BigInt(stride(Math.max(1, total)));
+  return {
+    id: `sweep:${file} companions`, group: `${platform}, companions`, total,
+    async run(index) {
+      let turn = Number((BigInt(index) * step) % BigInt(total));
+      const which = sizes.findIndex((size) => turn < size || ((turn -= size), false));
+      const made = sweepCase((companions[which] as CorpusFile).bytes, turn);
+      const result = await examineVector(subject, bytes, companions.map((c, i) => (i === which ? { ...c, bytes: made.bytes } : c)));
+      return { ...result, what: `${file} with ${companions[which]?.file}: ${made.what}`, bytes: made.bytes, kind, whole: false };
+    },
+  };
+}
+
 function mutationUnit(format: Format, seeds: readonly Seed[], total: number, seed: number): Unit {
   return {
     id: format, group: format, total,
@@ -52,7 +71,7 @@ function mutationUnit(format: Format, seeds: readonly Seed[], total: number, see
 /** @param count mutations per format */
 export function unitsOf(corpus: Corpus, { seed, count }: { seed: number; count: number }): Unit[] {
   const seeds = seedsOf(corpus);
-  return [...corpus.subjects.map(sweepUnit), ...FORMATS.filter((format) => seeds[format].length > 0).map((format) => mutationUnit(format, seeds[format], count, seed))];
+  return [...corpus.subjects.map(sweepUnit), ...corpus.subjects.filter(({ vector }) => vector.companions.length > 0).map(companionUnit), ...FORMATS.filter((format) => seeds[format].length > 0).map((format) => mutationUnit(format, seeds[format], count, seed))];
 }
 
 export type Counts = Partial<Record<Outcome, number>>;

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { bytes, hex, utf8 } from '../../attestation/bytes.ts';
 import type { Judgement } from '../../attestation/corpus/judge.ts';
+import { certificatesIn, importAzureEvidence } from '../../attestation/corpus/azure-import.ts';
 import { judgeEventLog } from '../../attestation/corpus/event-log.ts';
 import { judgeTpmQuote } from '../../attestation/corpus/tpm.ts';
 import { refuse } from '../../attestation/refusal.ts';
@@ -13,6 +14,7 @@ import { readCborTree, readDerTree, readJsonTree } from '../../scripts/fuzz/read
 import { readAttestTree, readProtobufTree } from '../../scripts/fuzz/read-binary.ts';
 import { ranges, sweepCase, sweepSize } from '../../scripts/fuzz/sweep.ts';
 import { group, leaf, type Part, write } from '../../scripts/fuzz/tree.ts';
+import { refused } from '../attestation/support.ts';
 import { buildEventLog } from '../../attestation/platforms/simulated/event-log.ts';
 import { KeyRing } from '../../attestation/platforms/simulated/keys.ts';
 import { buildQuote, freshPcrs } from '../../attestation/platforms/simulated/tpm.ts';
@@ -105,5 +107,18 @@ describe('what it found', () => {
     const judge = (value: unknown) => judgeEventLog({ file: 'l', platform: 'gcp-vtpm', kind: 'event-log', bytes: bytesOfLog, at: null, companions: [{ file: 'p', platform: 'gcp-vtpm', kind: 'expected-pcrs', bytes: utf8(JSON.stringify({ sha256: { 4: value } })) }] });
     expect(await judge('zz!')).toMatchObject({ verdict: 'invalid', codes: ['FMT_FIELD'] });
     expect(await judge(null)).toMatchObject({ verdict: 'invalid', codes: ['FMT_FIELD'] });
+  });
+
+  test('a companion that is no UTF-8', async () => {
+    await refused(() => certificatesIn(bytes([0x2d, 0x2d, 0x80, 0xff]), 'chain'), 'FMT_PEM');
+  });
+
+  test('a part of the evidence under another name is refused, not left out', async () => {
+    const shape = { hcl_report: '00', tpm_quote: { message: '00', signature: '00', pcrs: [] }, vcek: '00' };
+    expect(importAzureEvidence(utf8(JSON.stringify(shape)), 'evidence').vek).toEqual(bytes([0]));
+    await refused(() => importAzureEvidence(utf8(JSON.stringify({ ...shape, vcej: '00' })), 'evidence'), 'FMT_FIELD');
+    const wrapped = (name: string) => utf8(JSON.stringify({ hcl_report_base64: '00', tpm_attestation: { quote: shape.tpm_quote, [name]: '3000' } }));
+    expect(importAzureEvidence(wrapped('ak_certificate_pem'), 'evidence').ak).toHaveLength(1);
+    await refused(() => importAzureEvidence(wrapped('ak_certificate_pel'), 'evidence'), 'FMT_FIELD');
   });
 });

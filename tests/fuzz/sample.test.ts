@@ -37,7 +37,7 @@ describe.skipIf(!present)(`seed ${SEED}`, () => {
 
   test('bytes changed and cut off: refused, or the very same claims', async () => {
     const sweeps = units.filter((u) => u.id.startsWith('sweep:'));
-    expect(sweeps.length).toBe(corpus.subjects.length);
+    expect(sweeps.length).toBeGreaterThan(corpus.subjects.length);
     const began = performance.now();
     for (let turn = 0; turn < AT_LEAST || performance.now() - began < SWEEP_MS; turn++) {
       for (const [i, unit] of sweeps.entries()) {
