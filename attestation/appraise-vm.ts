@@ -3,10 +3,12 @@
  * console, Secure Boot, revocation. A rule that lowers allows at most `warning`; what would be a matter of policy and has no field in the policy
  * yet is decided on the careful side.
  */
-import { appraiseSnp, DEFAULT_SNP, type SnpRules } from './appraise-snp.ts';
+import { appraiseSnp, DEFAULT_SNP } from './appraise-snp.ts';
 import type { NormalizedClaims, Rule, TrustVector } from './claims.ts';
-import { type Reference, referenceRegisters } from './policy.ts';
+import type { Reference } from './policy.ts';
+import { referenceRegisters } from './policy-registers.ts';
 import type { RefusalCode } from './refusal.ts';
+import type { SnpRules } from './snp-rules.ts';
 
 export interface VmAppraisal { readonly rules: readonly Rule[]; readonly vector: Partial<TrustVector> }
 

@@ -9,7 +9,8 @@ import { hex, sha256, utf8 } from './bytes.ts';
 import { canonicalJson } from './canonical.ts';
 import type { Appraisal, NormalizedClaims, Rule, Tier, TrustVector } from './claims.ts';
 import { applyExceptions } from './exceptions.ts';
-import { type AppraisalPolicy, isComplete, type Reference, referenceRegisters } from './policy.ts';
+import type { AppraisalPolicy, Reference } from './policy.ts';
+import { isComplete, referenceRegisters } from './policy-registers.ts';
 import { type Reason, Refusal } from './refusal.ts';
 
 /** A bad status is an answer, not an exception; `requireAcceptable` turns it into a refusal. */

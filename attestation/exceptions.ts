@@ -3,27 +3,14 @@
  * that needs one is a warning at best, and the appraisal names it. There is none for debugging, measurements, freshness, scope or trust in a root. One whose time
  * has come does not apply.
  */
-import { z } from 'zod';
 import type { NormalizedClaims, Rule } from './claims.ts';
+import type { PolicyException } from './exception-schema.ts';
 import { iso } from './judge.ts';
 import { type RefusalCode, visible } from './refusal.ts';
-
-export const EXCEPTED_RULES = ['tcb', 'snp-tcb-reported', 'snp-tcb-launch', 'snp-firmware', 'snp-firmware-committed', 'snp-mitigations', 'snp-alias-check'] as const;
 
 /** Known to be old. Neither revoked (somebody else may have its keys) nor of a state that nobody has judged. */
 const EXCEPTED_CODES: ReadonlySet<RefusalCode> = new Set<RefusalCode>(['TCB_OUT_OF_DATE', 'TCB_FLOOR', 'BADRAM']);
 
-export const exceptionSchema = z.strictObject({
-  id: z.string().min(1).max(128),
-  rule: z.enum(EXCEPTED_RULES),
-  platform: z.enum(['azure-cvm', 'gke']),
-  /** Intel: only platforms of this kind (their firmware is one vendor's). */
-  fmspc: z.string().regex(/^[0-9a-f]{12}$/, 'six bytes in lower-case hex').optional(),
-  /** Epoch seconds; not from here on. */
-  until: z.number().int().min(1).max(8_640_000_000),
-  reason: z.string().min(1).max(512),
-});
-export type PolicyException = z.infer<typeof exceptionSchema>;
 export interface ExceptionUsed { readonly id: string; readonly rule: string; readonly expires: number; readonly reason: string }
 
 /** @returns the rules as they count, and the exceptions that made the difference */

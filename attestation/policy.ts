@@ -10,9 +10,12 @@
  *   gke         LAUNCH (SEV-SNP); MRTD, RTMR1, RTMR2 (TDX), RTMR0, RTMR3; or the vTPM's PCRs (SEV)
  */
 import { z } from 'zod';
-import { snpRulesSchema } from './appraise-snp.ts';
-import { exceptionSchema } from './exceptions.ts';
-import { type Platform, ROLES } from './evidence.ts';
+import { ROLES } from './evidence.ts';
+import { exceptionSchema } from './exception-schema.ts';
+import { oneQuote, vtpm, VTPM_REQUIRED } from './policy-registers.ts';
+import { snpRulesSchema } from './snp-rules.ts';
+
+export { isComplete, referenceRegisters, requiredRegisters } from './policy-registers.ts';
 
 const notZero = (value: string): boolean => !/^0+$/.test(value);
 const sha384 = z.string().regex(/^[0-9a-f]{96}$/, 'SHA-384 in lower-case hex').refine(notZero, 'not all zero');
@@ -20,10 +23,7 @@ const sha384 = z.string().regex(/^[0-9a-f]{96}$/, 'SHA-384 in lower-case hex').r
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'SHA-256 in lower-case hex');
 const extended = sha256.refine(notZero, 'not all zero');
 
-/** Without all of these, another kernel, initrd or command line could pass. */
-const VTPM_REQUIRED = [4, 7, 8, 9, 11, 12, 13] as const;
 const VTPM_OPTIONAL = [0, 1, 2, 3, 5, 6, 10, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23] as const;
-const vtpm = <N extends number>(index: N) => `vTPM:PCR${index}` as const;
 const requiredShape = Object.fromEntries(VTPM_REQUIRED.map((i) => [vtpm(i), i === 4 || i === 7 ? extended : sha256])) as Record<`vTPM:PCR${(typeof VTPM_REQUIRED)[number]}`, typeof sha256>;
 const optionalShape = Object.fromEntries(VTPM_OPTIONAL.map((i) => [vtpm(i), sha256.optional()])) as Record<`vTPM:PCR${(typeof VTPM_OPTIONAL)[number]}`, z.ZodOptional<typeof sha256>>;
 const vtpmShape = { ...requiredShape, ...optionalShape };
@@ -69,38 +69,3 @@ export const appraisalPolicySchema = z.strictObject({
 }).refine((p) => p.role !== 'broker' || !p.scopes.includes('node'), { path: ['scopes'], message: 'evidence of scope "node" never gets the role broker' })
   .refine((p) => oneQuote(p.references), { path: ['references'], message: 'references of one platform name the same vTPM PCRs: a quote has one selection' });
 export type AppraisalPolicy = z.infer<typeof appraisalPolicySchema>;
-
-const registersOf = (reference: Reference): [name: string, value: string][] => Object.entries(reference.registers as Record<string, string | undefined>).filter((e): e is [string, string] => e[1] !== undefined);
-
-/** What this reference lists, by register. */
-export const referenceRegisters = (reference: Reference): ReadonlyMap<string, string> => new Map(registersOf(reference));
-
-function oneQuote(references: readonly Reference[]): boolean {
-  const sets = new Map<string, Set<string>>();
-  for (const r of references) {
-    const names = registersOf(r).map(([name]) => name).filter((name) => name.startsWith('vTPM:')).sort().join();
-    if (names !== '') sets.set(r.platform, (sets.get(r.platform) ?? new Set()).add(names));
-  }
-  return [...sets.values()].every((s) => s.size === 1);
-}
-
-/** Registers that evidence of this platform has to prove, sorted: what a vTPM must be asked to quote, exactly. */
-export function requiredRegisters(policy: Pick<AppraisalPolicy, 'references'>, platform: Platform): string[] {
-  return [...new Set(policy.references.filter((r) => r.platform === platform).flatMap((r) => registersOf(r).map(([name]) => name)))].sort();
-}
-
-const NITRO_REQUIRED = ['PCR0', 'PCR1', 'PCR2'];
-const hexOf = (bytes: number) => (value: string | undefined): boolean => value !== undefined && value.length === 2 * bytes && /^[0-9a-f]+$/.test(value);
-
-/** Whether a reference pins all that its platform must have, for policies that never saw the schema. Registers of one digest each: 48 bytes, 32 of a vTPM. */
-export function isComplete(reference: Reference): boolean {
-  const registers = referenceRegisters(reference);
-  const has = (names: readonly string[], bytes: number): boolean => names.every((name) => hexOf(bytes)(registers.get(name)));
-  const pcrs = VTPM_REQUIRED.map(vtpm);
-  switch (reference.platform) {
-    case 'aws-nitro': return has(NITRO_REQUIRED, 48);
-    case 'azure-cvm': return has(pcrs, 32);
-    case 'gke': return has(['LAUNCH'], 48) || has(['MRTD', 'RTMR1', 'RTMR2'], 48) || has(pcrs, 32);
-    default: return false;
-  }
-}

@@ -1,7 +1,8 @@
 /** Appraisal of verified SNP evidence: one thing below what a policy demands, and exactly that rule fails with its code. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { appraise, requireAcceptable } from '../../../attestation/appraise.ts';
-import { appraiseSnp, DEFAULT_SNP, PUBLISHED_FLOORS, type SnpRules, snpRulesSchema, STRICT_SNP } from '../../../attestation/appraise-snp.ts';
+import { appraiseSnp, DEFAULT_SNP, PUBLISHED_FLOORS, STRICT_SNP } from '../../../attestation/appraise-snp.ts';
+import { type SnpRules, snpRulesSchema } from '../../../attestation/snp-rules.ts';
 import { hex } from '../../../attestation/bytes.ts';
 import type { NormalizedClaims } from '../../../attestation/claims.ts';
 import { encodeTcb } from '../../../attestation/hardware/snp/generation.ts';
