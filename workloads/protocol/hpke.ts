@@ -13,12 +13,12 @@ export const ENC_LENGTH = 1120;
 export const PRIVATE_KEY_LENGTH = 32;
 const TAG_LENGTH = 16;
 
-const suiteOf = (kem: KemInterface, kdf = new HkdfSha256(), aead = new Aes256Gcm()): CipherSuite => new CipherSuite({ kem, kdf, aead });
+const suiteOf = (kem: KemInterface): CipherSuite => new CipherSuite({ kem, kdf: new HkdfSha256(), aead: new Aes256Gcm() });
 let suite = suiteOf(new XWing());
 
-/** Other implementations of the same suite, for the whole process (xwing-native.ts, hpke-native.ts). */
-export function useKem(kem: XWing, kdf?: HkdfSha256, aead?: Aes256Gcm): void {
-  suite = suiteOf(kem, kdf, aead);
+/** Another implementation of the same KEM, for the whole process (xwing-native.ts). */
+export function useKem(kem: XWing): void {
+  suite = suiteOf(kem);
 }
 
 export interface ReceivingKey {

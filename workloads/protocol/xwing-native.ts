@@ -1,6 +1,7 @@
 /**
  * X-Wing (draft-connolly-cfrg-xwing-kem, section 5) over Node's own ML-KEM-768, X25519 and SHA-3: same bytes as the library's
- * JavaScript, a fifteenth of its time, for the processes that do this for every job. Keys stay the library's.
+ * JavaScript, a fifteenth of its time (0.3 ms instead of 4, and a job needs it four times beside 25 ms of counting), for the processes that do
+ * this for every job. Keys, key schedule and cipher stay the library's.
  *
  *   seed (32) --SHAKE256--> d ‖ z (64, ML-KEM seed) ‖ X25519 private key (32)
  *   enc = ct_M (1088) ‖ ct_X (32);   public key = pk_M (1184) ‖ pk_X (32)
@@ -10,7 +11,6 @@ import { type KeyObject, createHash, createPrivateKey, createPublicKey, decapsul
 import { XWing } from '@hpke/hybridkem-x-wing';
 import { type Bytes, bytes, concat, fromHex, utf8 } from '../../attestation/bytes.ts';
 import { useKem } from './hpke.ts';
-import { NativeAes256Gcm, NativeHkdf } from './hpke-native.ts';
 
 const LABEL = utf8('\\.//^\\');
 const CT_M = 1088;
@@ -90,5 +90,5 @@ export class NativeXWing extends XWing {
 
 /** Called once when a process starts. A Node without ML-KEM goes on with the library's own. */
 export function useNativeXWing(): void {
-  if (typeof encapsulate === 'function') useKem(new NativeXWing(), new NativeHkdf(), new NativeAes256Gcm());
+  if (typeof encapsulate === 'function') useKem(new NativeXWing());
 }
