@@ -47,8 +47,8 @@ describe('dependencies point one way', () => {
   });
 
   it.each([
-    ['workloads/broker/main.ts', ['@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'zod']],
-    ['workloads/counter/main.ts', ['@aws-crypto/client-node', '@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'onnxruntime-node', 'sharp', 'zod']],
+    ['workloads/broker/main.ts', ['@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'koffi', 'zod']],
+    ['workloads/counter/main.ts', ['@aws-crypto/client-node', '@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'koffi', 'onnxruntime-node', 'sharp', 'zod']],
   ])('the trusted base of %s is these packages', async (entry, packages) => {
     expect((await importClosure(entry)).packages).toEqual(packages);
   });
