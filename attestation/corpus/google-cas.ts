@@ -1,5 +1,5 @@
 /**
- * Certificates of Google's CAs of vTPM keys, as Google publishes them (github.com/google/go-tpm-tools, server/ca-certs; Apache-2.0). A corpus may hold a
+ * Certificates of Google's CAs of vTPM keys, as Google publishes them (github.com/google/go-tpm-tools v0.4.5, server/ca-certs, byte for byte; Apache-2.0). A corpus may hold a
  * certificate of an attestation key alone: its issuers are public and not repeated beside it. Adapters do not use this: evidence or collateral
  * brings the issuers, and the roots are pinned in trust/roots.ts, for these too.
  */
