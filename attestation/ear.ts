@@ -1,11 +1,12 @@
 /**
- * EAT Attestation Result (draft-ietf-rats-ear-04) as a JWT, in the profile that the Go and Rust libraries read:
+ * EAT Attestation Result (draft-ietf-rats-ear-04) as a JWT, as the Rust crate `ear` 0.6 and Veraison's Go library of 2026 read it. Revisions before 04, and older
+ * libraries, had names with dots and one policy; nobody can read both, so the current draft it is:
  *
- *   eat_profile "tag:github.com,2023:veraison/ear" · iss · iat · exp · ear.verifier-id {build, developer}
+ *   eat_profile "tag:ietf.org,2026:rats/ear#04" · iss · iat · exp · ear_verifier_id {build, developer}
  *   eat_nonce   the challenge's nonce, base64url (43 characters)
  *   cnf.jwk     the attested Ed25519 key (RFC 7800): whoever holds it, and only they, may use this result
- *   submods.<platform>  ear.status · ear.trustworthiness-vector · ear.appraisal-policy-id
- *                       ear.veraison.annotated-evidence (the normalized claims) · ear.veraison.policy-claims (policy digest, rules)
+ *   submods.<platform>  ear_status · ear_trustworthiness_vector · ear_appraisal_policy_ids (one)
+ *                       ear_attester_claims (the normalized claims) · ear_verifier_claims (policy digest, claims digest, rules)
  */
 import { jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
@@ -15,7 +16,7 @@ import type { Appraisal } from './claims.ts';
 import { type BindingFields, PLATFORMS } from './evidence.ts';
 import { refuse } from './refusal.ts';
 
-export const EAR_PROFILE = 'tag:github.com,2023:veraison/ear';
+export const EAR_PROFILE = 'tag:ietf.org,2026:rats/ear#04';
 const VERIFIER = { build: 'confidential-cat-counter/1', developer: 'https://confidential-cat-counter.dev' } as const;
 const TYPE = 'ear+jwt';
 const SKEW = 60;
@@ -25,11 +26,11 @@ const vectorSchema = z.strictObject({
   'instance-identity': claim, configuration: claim, executables: claim, 'file-system': claim, hardware: claim, 'runtime-opaque': claim, 'storage-opaque': claim, 'sourced-data': claim,
 });
 const submodSchema = z.strictObject({
-  'ear.status': z.enum(['none', 'affirming', 'warning', 'contraindicated']),
-  'ear.trustworthiness-vector': vectorSchema,
-  'ear.appraisal-policy-id': z.string().min(1),
-  'ear.veraison.annotated-evidence': z.record(z.string(), z.unknown()),
-  'ear.veraison.policy-claims': z.strictObject({ policy_sha256: z.string(), claims_sha256: z.string(), rules: z.array(z.strictObject({ id: z.string(), outcome: z.enum(['pass', 'fail', 'lowered']), detail: z.string() })) }),
+  ear_status: z.enum(['none', 'affirming', 'warning', 'contraindicated']),
+  ear_trustworthiness_vector: vectorSchema,
+  ear_appraisal_policy_ids: z.tuple([z.string().min(1)]),
+  ear_attester_claims: z.record(z.string(), z.unknown()),
+  ear_verifier_claims: z.strictObject({ policy_sha256: z.string(), claims_sha256: z.string(), rules: z.array(z.strictObject({ id: z.string(), outcome: z.enum(['pass', 'fail', 'lowered']), detail: z.string() })) }),
 });
 export const earSchema = z.strictObject({
   eat_profile: z.literal(EAR_PROFILE),
@@ -37,7 +38,7 @@ export const earSchema = z.strictObject({
   iat: z.number().int(),
   exp: z.number().int(),
   eat_nonce: z.string().length(43),
-  'ear.verifier-id': z.strictObject({ build: z.string(), developer: z.string() }),
+  ear_verifier_id: z.strictObject({ build: z.string(), developer: z.string() }),
   cnf: z.strictObject({ jwk: z.strictObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string().length(43) }) }),
   submods: z.partialRecord(z.enum(PLATFORMS), submodSchema).refine((s) => Object.keys(s).length === 1, 'exactly one platform'),
 });
@@ -64,15 +65,15 @@ export async function signEar({ appraisal, binding, key, issuer, now, ttlSeconds
   const payload: Omit<EarPayload, 'iss' | 'iat' | 'exp'> = {
     eat_profile: EAR_PROFILE,
     eat_nonce: b64u(binding.nonce),
-    'ear.verifier-id': VERIFIER,
+    ear_verifier_id: VERIFIER,
     cnf: { jwk: { kty: 'OKP', crv: 'Ed25519', x: b64u(binding.signingKey) } },
     submods: {
       [claims.platform]: {
-        'ear.status': appraisal.status,
-        'ear.trustworthiness-vector': appraisal.vector,
-        'ear.appraisal-policy-id': appraisal.policyId,
-        'ear.veraison.annotated-evidence': { ...claims },
-        'ear.veraison.policy-claims': { policy_sha256: appraisal.policySha256, claims_sha256: await claimsDigest(claims), rules: appraisal.rules.map(({ id, outcome, detail }) => ({ id, outcome, detail })) },
+        ear_status: appraisal.status,
+        ear_trustworthiness_vector: appraisal.vector,
+        ear_appraisal_policy_ids: [appraisal.policyId],
+        ear_attester_claims: { ...claims },
+        ear_verifier_claims: { policy_sha256: appraisal.policySha256, claims_sha256: await claimsDigest(claims), rules: appraisal.rules.map(({ id, outcome, detail }) => ({ id, outcome, detail })) },
       },
     },
   };

@@ -30,18 +30,18 @@ describe('the result', () => {
   test('has the members of the draft, and the nonce and key of the evidence', async () => {
     expect(decodeProtectedHeader(ear)).toEqual({ alg: 'EdDSA', typ: 'ear+jwt' });
     const payload = await verifyEar(ear, publicKey, NOW);
-    expect(Object.keys(payload).sort()).toEqual(['cnf', 'ear.verifier-id', 'eat_nonce', 'eat_profile', 'exp', 'iat', 'iss', 'submods']);
+    expect(Object.keys(payload).sort()).toEqual(['cnf', 'ear_verifier_id', 'eat_nonce', 'eat_profile', 'exp', 'iat', 'iss', 'submods']);
     expect(payload).toMatchObject({
       eat_profile: EAR_PROFILE, iss: 'broker-1', iat: NOW, exp: NOW + 600, eat_nonce: b64u(BINDING.nonce), cnf: { jwk: { kty: 'OKP', crv: 'Ed25519', x: b64u(BINDING.signingKey) } },
-      'ear.verifier-id': { build: expect.any(String), developer: expect.any(String) },
-      submods: { 'aws-nitro': { 'ear.status': 'affirming', 'ear.appraisal-policy-id': 'prod/counter', 'ear.trustworthiness-vector': appraisal.vector, 'ear.veraison.policy-claims': { policy_sha256: appraisal.policySha256, claims_sha256: await claimsDigest(appraisal.claims) } } },
+      ear_verifier_id: { build: expect.any(String), developer: expect.any(String) },
+      submods: { 'aws-nitro': { ear_status: 'affirming', ear_appraisal_policy_ids: ['prod/counter'], ear_trustworthiness_vector: appraisal.vector, ear_verifier_claims: { policy_sha256: appraisal.policySha256, claims_sha256: await claimsDigest(appraisal.claims) } } },
     });
-    expect(payload.submods['aws-nitro']?.['ear.veraison.annotated-evidence']).toEqual(JSON.parse(JSON.stringify(appraisal.claims)));
+    expect(payload.submods['aws-nitro']?.ear_attester_claims).toEqual(JSON.parse(JSON.stringify(appraisal.claims)));
   });
 
   test('carries whatever status the appraisal has', async () => {
     const bad = await verifyEar(await signEar({ ...input(), appraisal: { ...appraisal, status: 'contraindicated' } }), publicKey, NOW);
-    expect(bad.submods['aws-nitro']?.['ear.status']).toBe('contraindicated');
+    expect(bad.submods['aws-nitro']?.ear_status).toBe('contraindicated');
   });
 
   test('is not signed for another nonce or key than the evidence has', async () => {
@@ -78,7 +78,7 @@ describe('refused', () => {
 
   test.each([
     ['another profile', { eat_profile: 'tag:example.com,2020:x' }], ['no nonce', { eat_nonce: undefined }], ['no key', { cnf: undefined }], ['a key of another kind', { cnf: { jwk: { kty: 'EC', crv: 'P-256', x: 'a', y: 'b' } } }],
-    ['no submods', { submods: {} }], ['a submod of an unknown platform', { submods: { cpu0: {} } }], ['an unknown member', { extra: 1 }], ['an unknown status', { submods: { 'aws-nitro': { 'ear.status': 'fine' } } }],
+    ['no submods', { submods: {} }], ['a submod of an unknown platform', { submods: { cpu0: {} } }], ['an unknown member', { extra: 1 }], ['an unknown status', { submods: { 'aws-nitro': { ear_status: 'fine' } } }],
   ])('%s', async (_, change) => {
     await refused(verifyEar(await resigned(change), publicKey, NOW), 'FMT_FIELD');
   });

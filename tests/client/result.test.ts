@@ -115,8 +115,8 @@ describe('result', () => {
   it('refuses claims of other evidence, however well they are signed by an unknown broker', async () => {
     // A gateway's own "broker" vouches for its own picture of the claims.
     const other = await f.session({ issuer: 'broker-0', by: await generateSigningKey() });
-    const altered = JSON.parse(Buffer.from(other.ear.split('.')[1]!, 'base64url').toString()) as { submods: Record<string, { 'ear.veraison.annotated-evidence': { guest: { debug: boolean } } }> };
-    altered.submods['aws-nitro']!['ear.veraison.annotated-evidence'].guest.debug = true;
+    const altered = JSON.parse(Buffer.from(other.ear.split('.')[1]!, 'base64url').toString()) as { submods: Record<string, { ear_attester_claims: { guest: { debug: boolean } } }> };
+    altered.submods['aws-nitro']!.ear_attester_claims.guest.debug = true;
     const ear = await signJws('ear+jwt', altered, (await generateSigningKey()).privateKey);
     expect(await codesOf(async () => verify(await from({ ...other, ear })))).toEqual(['RESULT_CLAIMS']);
   });

@@ -147,7 +147,7 @@ function readEar(jwt: string): EarPayload {
 const lasting = ({ time, checks: _, ...rest }: NormalizedClaims) => canonicalJson({ ...rest, time: { evidenceAt: time.evidenceAt, challengeId: time.challengeId, nonce: time.nonce } });
 
 async function checkClaims(p: ResultPayload, appraisal: Appraisal, ear: EarPayload): Promise<void> {
-  const released = ear.submods[appraisal.claims.platform]?.['ear.veraison.annotated-evidence'] as unknown as NormalizedClaims | undefined;
+  const released = ear.submods[appraisal.claims.platform]?.ear_attester_claims as unknown as NormalizedClaims | undefined;
   let digest: string | undefined;
   let same = false;
   try {
