@@ -1,0 +1,26 @@
+/**
+ * `cell.json` of a deployed cell: one file, the same bytes for each of its processes. Its SHA-256 is the config digest in the evidence and in the owner's
+ * directory. Schema: workloads/protocol/cell.ts (a test parses each of these with it). Ports and names are part of the contract of the images (docs/images.md).
+ */
+import { createHash } from 'node:crypto';
+import type { Cloud, Environment } from './environments.ts';
+
+/** Listeners of a cell, the same in each cloud. */
+export const PORTS = { public: 8443, internal: 8444, broker: 8445, health: 8446 } as const;
+/** Names inside a cell: private DNS, or `/etc/hosts` and socat bridges inside an enclave. */
+export const HOSTS = { gateway: 'gateway.ccc.internal', broker: 'broker.ccc.internal' } as const;
+
+const PLATFORM = { aws: 'aws-nitro', azure: 'azure-cvm', gcp: 'gke' } as const;
+const REGION = { aws: (e: Environment) => e.aws.region, azure: (e: Environment) => e.azure.location, gcp: (e: Environment) => e.gcp.region } as const;
+
+export interface CellFile { readonly name: string; readonly json: string; /** Hex. */ readonly digest: string }
+
+export function cellFile(environment: Environment, cloud: Cloud): CellFile {
+  const name = `${cloud}-${environment.name}`;
+  const json = JSON.stringify({
+    cell: name, cloud, region: REGION[cloud](environment), epoch: 1, platform: PLATFORM[cloud], simulated: false, ownerKey: environment.ownerKey,
+    gateway: { public: { host: HOSTS.gateway, port: PORTS.public }, internal: { host: HOSTS.gateway, port: PORTS.internal } },
+    broker: { host: HOSTS.broker, port: PORTS.broker },
+  });
+  return { name, json, digest: createHash('sha256').update(json).digest('hex') };
+}
