@@ -10,13 +10,21 @@ import { canonicalJson } from './canonical.ts';
 import type { Appraisal, NormalizedClaims, Rule, Tier, TrustVector } from './claims.ts';
 import { applyExceptions } from './exceptions.ts';
 import type { AppraisalPolicy, Reference } from './policy.ts';
-import { isComplete, referenceRegisters } from './policy-registers.ts';
+import { referenceRegisters } from './policy-registers.ts';
+import { deepFreeze, mismatches, type References, referencesOf } from './reference-index.ts';
 import { type Reason, Refusal } from './refusal.ts';
 
-/** A bad status is an answer, not an exception; `requireAcceptable` turns it into a refusal. */
-export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy): Promise<Appraisal> {
-  const references = policy.references.filter((r) => r.platform === claims.platform);
-  const matched = references.find((r) => isComplete(r) && mismatches(r, claims).length === 0);
+/**
+ * A bad status is an answer, not an exception; `requireAcceptable` turns it into a refusal.
+ * @param policy frozen from here on: what was prepared of it stands for it the next time
+ */
+export function appraise(claims: NormalizedClaims, policy: AppraisalPolicy): Promise<Appraisal> {
+  return appraiseAgainst(referencesOf(policy, claims.platform), claims, policy);
+}
+
+/** @param references of the policy, for the platform of the claims */
+export async function appraiseAgainst(references: References, claims: NormalizedClaims, policy: AppraisalPolicy): Promise<Appraisal> {
+  const matched = references.match(claims);
   const development = claims.anchor !== 'production';
   const vm = appraiseVm(claims, matched, policy.snp);
 
@@ -50,9 +58,19 @@ export async function appraise(claims: NormalizedClaims, policy: AppraisalPolicy
     status: statusOf(vector, rules),
     vector, rules, ...(used.length === 0 ? {} : { exceptionsUsed: used }),
     policyId: policy.id,
-    policySha256: hex(await sha256(utf8(canonicalJson(policy)))),
+    policySha256: await digestOf(policy),
     claims: matched === undefined ? claims : withReference(claims, matched),
   };
+}
+
+const digests = new WeakMap<AppraisalPolicy, string>();
+
+async function digestOf(policy: AppraisalPolicy): Promise<string> {
+  const known = digests.get(policy);
+  if (known !== undefined) return known;
+  const digest = hex(await sha256(utf8(canonicalJson(deepFreeze(policy)))));
+  digests.set(policy, digest);
+  return digest;
 }
 
 /**
@@ -90,12 +108,11 @@ const unless = (debug: boolean | null, otherwise: number): number => (debug === 
 
 const pass = (id: string, detail: string): Rule => ({ id, outcome: 'pass', detail });
 
-function policyRule(references: readonly Reference[]): Rule {
-  const complete = references.length > 0 && references.every(isComplete);
-  if (complete) return pass('policy', `${references.length} references`);
+function policyRule({ count, complete }: References): Rule {
+  if (complete) return pass('policy', `${count} references`);
   return {
     id: 'policy', outcome: 'fail', code: 'POLICY_EMPTY', detail: 'no references, or one without the registers that its platform must have',
-    have: `${references.length} references`, need: 'at least one, each with all registers that its platform must have (aws-nitro: PCR0, PCR1 and PCR2)', next: 'Put the measurements of the released image into the policy (ccc measure) and have the owner sign it.',
+    have: `${count} references`, need: 'at least one, each with all registers that its platform must have (aws-nitro: PCR0, PCR1 and PCR2)', next: 'Put the measurements of the released image into the policy (ccc measure) and have the owner sign it.',
   };
 }
 
@@ -113,13 +130,14 @@ function debugRule(claims: NormalizedClaims): Rule {
   return { id: 'debug', outcome: 'fail', code: DEBUG_CODES[claims.hardware.technology], detail: 'debug mode', have: claims.hardware.technology === 'nitro' ? 'PCR0, PCR1, PCR2 are zero' : 'debugging allowed by the guest\'s policy or attributes', need: 'no debugging', next: 'Start it without debug mode: its memory is open to the host.' };
 }
 
-function measurementRule(references: readonly Reference[], matched: Reference | undefined, claims: NormalizedClaims): Rule {
+function measurementRule(references: References, matched: Reference | undefined, claims: NormalizedClaims): Rule {
   if (matched !== undefined) return pass('measurements', `reference ${matched.id}`);
-  const nearest = references.map((r) => ({ id: r.id, wrong: mismatches(r, claims) })).sort((a, b) => a.wrong.length - b.wrong.length)[0];
-  const show = (key: 'have' | 'need') => nearest?.wrong.map((w) => `${w.register} ${w[key]}`).join(', ');
+  const nearest = references.nearest(claims);
+  const wrong = nearest === undefined ? undefined : mismatches(nearest, claims);
+  const show = (key: 'have' | 'need') => wrong?.map((w) => `${w.register} ${w[key]}`).join(', ');
   return {
     id: 'measurements', outcome: 'fail', detail: nearest === undefined ? 'no references' : `nearest reference: ${nearest.id}`,
-    code: nearest?.wrong.some((w) => w.have === 'absent') === true ? 'MEASUREMENT_ABSENT' : 'MEASUREMENT_MISMATCH',
+    code: wrong?.some((w) => w.have === 'absent') === true ? 'MEASUREMENT_ABSENT' : 'MEASUREMENT_MISMATCH',
     have: show('have') ?? 'measurements', need: show('need') ?? 'a reference', next: 'This is other code than the owner released. Rebuild the release, or have the owner sign a policy with these measurements.',
   };
 }
@@ -147,18 +165,6 @@ function skippedRule(claims: NormalizedClaims): Rule {
   const skipped = claims.checks.filter((c) => c.result === 'skipped-by-policy').map((c) => c.id);
   if (claims.checks.length === 0) return { id: 'checks', outcome: 'fail', code: 'APPRAISAL_STATUS', detail: 'no checks', have: 'claims without checks', need: 'claims of an adapter', next: 'Appraise what an adapter returned.' };
   return skipped.length === 0 ? pass('checks', `${claims.checks.filter((c) => c.result === 'pass').length} carried out`) : { id: 'checks', outcome: 'lowered', detail: `skipped: ${skipped.join(', ')}` };
-}
-
-const HEX_DIGITS: Readonly<Record<string, number>> = { sha256: 64, sha384: 96 };
-
-function mismatches(reference: Reference, claims: NormalizedClaims): { register: string; have: string; need: string }[] {
-  const wrong = [...referenceRegisters(reference)].flatMap(([register, need]) => {
-    const have = claims.measurements.find((m) => m.register === register && HEX_DIGITS[m.alg] === need.length)?.value ?? 'absent';
-    return have === need ? [] : [{ register, have, need }];
-  });
-  const key = 'idKeyDigest' in reference ? reference.idKeyDigest : undefined;
-  const have = claims.guest.idKeyDigest ?? 'absent';
-  return key === undefined || have === key ? wrong : [...wrong, { register: 'idKeyDigest', have, need: key }];
 }
 
 const withReference = (claims: NormalizedClaims, reference: Reference): NormalizedClaims => ({

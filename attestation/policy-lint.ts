@@ -78,10 +78,8 @@ function weak(policy: AppraisalPolicy, now: number): Finding[] {
   if (policy.allowDevelopment) warn('allowDevelopment', 'evidence of simulated hardware is accepted, with a warning', 'Set it to false outside of development.');
   if (policy.scopes.includes('node')) warn('scopes', 'node: proves a machine, not which container on it', 'Accept it only for pools that run nothing else.');
   if (policy.maxAgeSeconds > 300) warn('maxAgeSeconds', `evidence may be ${policy.maxAgeSeconds} s old`, '300 s or less suffices for a challenge.');
-  const ids = policy.references.map((r) => r.id);
-  ids.forEach((id, i) => { if (ids.indexOf(id) !== i) warn(`references.${i}.id`, `${id} names two references`, 'Give each an id of its own: claims name what matched by it.'); });
-  const texts = policy.references.map(sameText);
-  texts.forEach((text, i) => { if (texts.indexOf(text) !== i) warn(`references.${i}`, `the same as references.${texts.indexOf(text)}`, 'Leave one of them out.'); });
+  repeated(policy.references.map((r) => r.id), (id, i) => warn(`references.${i}.id`, `${id} names two references`, 'Give each an id of its own: claims name what matched by it.'));
+  repeated(policy.references.map(sameText), (_, i, first) => warn(`references.${i}`, `the same as references.${first}`, 'Leave one of them out.'));
   policy.references.forEach((r, i) => {
     if (r.platform === 'azure-cvm' && r.idKeyDigest === undefined && !referenceRegisters(r).has('LAUNCH') && !referenceRegisters(r).has('MRTD')) warn(`references.${i}`, 'the paravisor is not pinned: only a proven origin stands for it', 'Pin idKeyDigest, LAUNCH or MRTD.');
   });
@@ -106,6 +104,15 @@ function weak(policy: AppraisalPolicy, now: number): Finding[] {
     else if (e.until > now + 180 * 86_400) warn(`exceptions.${i}.until`, `${e.id} lasts until ${iso(e.until)}`, 'Shorten it: an exception that does not end is a rule.');
   });
   return out;
+}
+
+function repeated(values: readonly string[], say: (value: string, at: number, first: number) => void): void {
+  const seen = new Map<string, number>();
+  values.forEach((value, i) => {
+    const first = seen.get(value);
+    if (first === undefined) seen.set(value, i);
+    else say(value, i, first);
+  });
 }
 
 const sameText = (r: Reference): string => JSON.stringify([r.platform, [...referenceRegisters(r)].sort(), 'idKeyDigest' in r ? r.idKeyDigest : null]);

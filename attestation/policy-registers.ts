@@ -1,6 +1,5 @@
 /** What references of a policy pin, by platform; without the schema (policy.ts), which only those need who read policies. */
-import type { Platform } from './evidence.ts';
-import type { AppraisalPolicy, Reference } from './policy.ts';
+import type { Reference } from './policy.ts';
 
 /** Without all of these, another kernel, initrd or command line could pass. */
 export const VTPM_REQUIRED = [4, 7, 8, 9, 11, 12, 13] as const;
@@ -19,11 +18,6 @@ export function oneQuote(references: readonly Reference[]): boolean {
     if (names !== '') sets.set(r.platform, (sets.get(r.platform) ?? new Set()).add(names));
   }
   return [...sets.values()].every((s) => s.size === 1);
-}
-
-/** Registers that evidence of this platform has to prove, sorted: what a vTPM must be asked to quote, exactly. */
-export function requiredRegisters(policy: Pick<AppraisalPolicy, 'references'>, platform: Platform): string[] {
-  return [...new Set(policy.references.filter((r) => r.platform === platform).flatMap((r) => registersOf(r).map(([name]) => name)))].sort();
 }
 
 const NITRO_REQUIRED = ['PCR0', 'PCR1', 'PCR2'];

@@ -15,7 +15,8 @@ import { exceptionSchema } from './exception-schema.ts';
 import { oneQuote, vtpm, VTPM_REQUIRED } from './policy-registers.ts';
 import { snpRulesSchema } from './snp-rules.ts';
 
-export { isComplete, referenceRegisters, requiredRegisters } from './policy-registers.ts';
+export { isComplete, referenceRegisters } from './policy-registers.ts';
+export { requiredRegisters } from './reference-index.ts';
 
 const notZero = (value: string): boolean => !/^0+$/.test(value);
 const sha384 = z.string().regex(/^[0-9a-f]{96}$/, 'SHA-384 in lower-case hex').refine(notZero, 'not all zero');
@@ -55,7 +56,7 @@ export type Reference = z.infer<typeof referenceSchema>;
 export const appraisalPolicySchema = z.strictObject({
   id: z.string().min(1).max(128),
   role: z.enum(ROLES),
-  references: z.array(referenceSchema).min(1).max(64),
+  references: z.array(referenceSchema).min(1).max(100_000),
   /** Oldest acceptable evidence, seconds. */
   maxAgeSeconds: z.number().int().min(1).max(3600),
   /** `true` lets evidence under a development root reach `warning`; it never reaches `affirming`. */
