@@ -37,14 +37,14 @@ afterAll(() => world.close());
 
 const RESULT: CountResult = { count: 2, method: 'test', model: DETECTOR, boxes: [{ x: 1, y: 2, w: 3, h: 4, score: 0.9 }, { x: 5, y: 6, w: 7, h: 8, score: 0.8 }], image: { width: 10, height: 10 } };
 
-async function start(more: { run?: (bytes: Uint8Array) => Promise<CountResult>; registers?: typeof OTHER_REGISTERS } & Partial<CounterOptions> = {}) {
-  const { run = async () => RESULT, registers = REGISTERS.counter, ...options } = more;
+async function start(more: { run?: (bytes: Uint8Array) => Promise<CountResult>; registers?: typeof OTHER_REGISTERS; atOnce?: number } & Partial<CounterOptions> = {}) {
+  const { run = async () => RESULT, registers = REGISTERS.counter, atOnce = 1, ...options } = more;
   const counterKeys = await createCounterKeys();
   const gateway = counterGateway({ origin: world.gateway.origin, now: world.now, timeoutMs: 2_000 });
   const log = createLog('counter-1', { now: world.now, write: (line) => void world.lines.push(line) });
   const policy = new PolicySource({ fetch: gateway.policy, ownerKey: world.owner.publicKey, now: world.now, log });
   const sessions = new SessionKeeper({ gateway, attester: await world.attester('counter', registers), keys: counterKeys, policy, cell: 'test', platform: 'aws-nitro', configDigest: world.configDigest, now: world.now, log });
-  const counter = startCounter({ cell: world.cell, gateway, sessions, keys: counterKeys, sandbox: { run, modelDigest: DETECTOR.digest }, now: world.now, log, waitMs: 200, pauseMs: 5, ...options });
+  const counter = startCounter({ cell: world.cell, gateway, sessions, keys: counterKeys, sandbox: { run, modelDigest: DETECTOR.digest, atOnce }, now: world.now, log, waitMs: 200, pauseMs: 5, ...options });
   const stop = () => counter.stop();
   stops.push(stop);
   return { counter, keys: counterKeys, sessions };
@@ -280,6 +280,44 @@ describe('leases and sessions', () => {
     world.gateway.cut.clear();
     await until(() => world.lines.some((line) => line.includes('completion-stale') || line.includes('"completed"')));
     expect((await verdict(one)).result?.count).toBe(2);
+  });
+
+  it('two in the sandbox: the second is there before the first is counted, no third is, and each ends as it was judged', async () => {
+    const jobs = await Promise.all(Array.from({ length: 4 }, () => submit()));
+    const under: { resolve(result: CountResult): void; reject(error: unknown): void }[] = [];
+    let most = 0;
+    let inside = 0;
+    await start({
+      atOnce: 2,
+      run: () => {
+        most = Math.max(most, ++inside);
+        return new Promise<CountResult>((resolve, reject) => { under.push({ resolve, reject }); }).finally(() => { inside--; });
+      },
+    });
+    await until(() => under.length === 2);
+    const [first, second] = under.splice(0) as [typeof under[0], typeof under[0]];
+    second.reject(new WorkRejected('WORK_CRASHED')); // it waits for its turn
+    first.reject(new Error('ours'));
+    await until(() => under.length === 2);
+    for (const each of under.splice(0)) each.resolve(RESULT);
+    await until(() => under.length === 1); // the one that was given back
+    under[0]?.resolve(RESULT);
+    await Promise.all(jobs.map(({ job }) => ended(job)));
+    expect(jobs.map(({ job }) => [job.state, job.code ?? '', job.gaveBack.join()]).sort()).toEqual([['completed', '', ''], ['completed', '', ''], ['completed', '', 'WORK_FAILED'], ['rejected', 'WORK_CRASHED', '']]);
+    expect(most).toBe(2);
+  });
+
+  it('stopping with two in the sandbox: both are finished, the others go back', async () => {
+    const jobs = await Promise.all(Array.from({ length: 5 }, () => submit()));
+    const go: (() => void)[] = [];
+    const { counter } = await start({ atOnce: 2, maxAhead: 3, run: () => new Promise((resolve) => { go.push(() => resolve(RESULT)); }) });
+    await until(() => go.length === 2 && jobs.filter(({ job }) => job.state === 'leased').length >= 3);
+    const stopped = counter.stop();
+    for (const each of go) each();
+    await stopped;
+    expect(go.length).toBe(2);
+    expect(jobs.map(({ job }) => job.state).sort()).toEqual(['accepted', 'accepted', 'accepted', 'completed', 'completed']);
+    expect(new Set(jobs.flatMap(({ job }) => job.gaveBack))).toEqual(new Set(['STOPPING']));
   });
 
   it('stopping: the picture under way is finished, the others go back', async () => {

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createSandbox, type Sandbox, type SandboxOptions, type WorkResult } from '../../workloads/counter/sandbox.ts';
+import { startProcess } from '../../workloads/counter/sandbox-process.ts';
 import { DEFAULT_MODEL, ensureDefaultModel } from '../../workloads/detectors/model.ts';
 import { demoPictures } from '../../workloads/detectors/pictures.ts';
+import { gradient, pngBomb } from './pictures.ts';
 
 const LINUX = process.platform === 'linux';
 const program = fileURLToPath(new URL('./fixtures/child.ts', import.meta.url));
@@ -51,6 +53,17 @@ describe('the sandbox with the real workload', () => {
     await expect(s.run(Buffer.concat([cat, Buffer.from('PK')]))).rejects.toMatchObject({ name: 'WorkRejected', code: 'IMAGE_TRAILING' });
     await expect(s.run(Buffer.alloc(20 * 2 ** 20, 0x55))).rejects.toMatchObject({ name: 'WorkRejected', code: 'IMAGE_FORMAT' });
     expect((await s.run(Buffer.from(cat))).count).toBe(1);
+    expect(s.pid).toBe(pid);
+  });
+  it('has two in hand: answers in their order, and a bomb behind a picture does not hurt it', async () => {
+    const s = await sandbox();
+    expect(s.atOnce).toBe(2);
+    const { pid } = s;
+    const files = [cat, pngBomb(50_000, 50_000), cat, Buffer.from('hello'), await gradient(400, 300).jpeg().toBuffer(), cat];
+    const order: number[] = [];
+    const ends = await Promise.allSettled(files.map((file, i) => s.run(Buffer.from(file)).finally(() => order.push(i))));
+    expect(ends.map((end) => (end.status === 'fulfilled' ? end.value.count : (end.reason as { code: string }).code))).toEqual([1, 'IMAGE_TOO_LARGE', 1, 'IMAGE_FORMAT', 0, 1]);
+    expect(order).toEqual([0, 1, 2, 3, 4, 5]);
     expect(s.pid).toBe(pid);
   });
   it.skipIf(!LINUX)('serves the same picture from a fresh child when the first is killed in the middle of it', async () => {
@@ -141,6 +154,13 @@ describe('a child that misbehaves', () => {
     expect((await say(s, 'n')).count).toBe(1);
     await expect(say(s, 'crash')).rejects.toMatchObject(ours('SANDBOX_MODEL'));
   });
+  it('takes more at once than the sandbox allows: refused', async () => {
+    await expect(createSandbox({ program, modelFile: 'too-many' })).rejects.toMatchObject(ours('SANDBOX_START'));
+  });
+  it('answers under another number: not a result', async () => {
+    const s = await child();
+    await expect(say(s, 'misnumber')).rejects.toMatchObject(ours('SANDBOX_PROTOCOL'));
+  });
   it('is not started again after close', async () => {
     const s = await child();
     const { pid } = s;
@@ -151,6 +171,82 @@ describe('a child that misbehaves', () => {
     await settled;
     await expect(say(s, 'n')).rejects.toMatchObject(ours('SANDBOX_CLOSED'));
     expect(gone(pid as number)).toBe(true);
+  });
+});
+
+describe('a child with two pictures in hand', () => {
+  const say = (s: Sandbox, text: string): Promise<WorkResult> => s.run(Buffer.from(text));
+  const child = (options: SandboxOptions = {}) => sandbox({ program, modelFile: 'two', ...options });
+  /** What became of them, in their order: a count or a code. */
+  const all = async (s: Sandbox, ...texts: string[]) =>
+    (await Promise.allSettled(texts.map((text) => say(s, text)))).map((r) => (r.status === 'fulfilled' ? r.value.count : (r.reason as { code: string }).code));
+
+  it('has the second one before the first is answered, and a third only afterwards', async () => {
+    const s = await child();
+    expect(s.atOnce).toBe(2);
+    expect(await all(s, 'wait', 'n', 'n', 'n')).toEqual([1, 2, 3, 4]);
+    const one = await sandbox({ program, modelFile: 'any', timeoutMs: 250 });
+    expect(one.atOnce).toBe(1);
+    expect(await all(one, 'wait', 'n')).toEqual(['WORK_TIMEOUT', 1]);
+  });
+  it.each([['crash', 'WORK_CRASHED'], ['hang', 'WORK_TIMEOUT'], ['stall', 'WORK_TIMEOUT']])('second: %s. It alone is rejected, each tried by itself in a fresh process', async (how, code) => {
+    const s = await child({ timeoutMs: how === 'crash' ? 20_000 : 600 });
+    const { pid } = s;
+    expect(await all(s, 'patient', how, 'n')).toEqual([1, code, 1]);
+    expect(s.pid).not.toBe(pid);
+  });
+  it('first: crash. The second is counted', async () => {
+    expect(await all(await child(), 'crash', 'patient')).toEqual(['WORK_CRASHED', 1]);
+  });
+  it.skipIf(!LINUX)('second: a bomb. The memory cap is that of the process, the bomb alone is rejected', async () => {
+    expect(await all(await child({ maxRssBytes: 250 * 2 ** 20 }), 'patient', 'eat', 'n')).toEqual([1, 'WORK_MEMORY', 1]);
+  });
+  it('has the whole time for each picture: the clock of the second starts when the first is answered', async () => {
+    expect(await all(await child({ timeoutMs: 1_700 }), 'nap', 'nap')).toEqual([1, 1]);
+  });
+  it.each(['junk', 'flood', 'misnumber'])('second: %s. Its fault, not the first one\'s', async (how) => {
+    expect(await all(await child(), 'patient', how)).toEqual([1, 'SANDBOX_PROTOCOL']);
+  });
+  it('answers the second before the first: neither answer is taken, both are counted anew', async () => {
+    const s = await child();
+    const { pid } = s;
+    expect(await all(s, 'patient', 'n')).toEqual([1, 1]);
+    expect(s.pid).not.toBe(pid);
+  });
+  it('answers the first twice: the second answer is nobody\'s', async () => {
+    expect(await all(await child(), 'many', 'n')).toEqual([1, 1]);
+  });
+  it('fails for one: the other is counted in a fresh process', async () => {
+    expect(await all(await child(), 'ours', 'patient')).toEqual(['WORK_FAILED', 1]);
+  });
+  it('says whose a death can be: of a picture without company, in a process that nobody killed for another\'s sake', async () => {
+    const caps = { timeoutMs: 20_000, maxRssBytes: 2 ** 40 };
+    const started = async () => {
+      const one = startProcess(program, 'two');
+      expect(await one.ask(undefined, caps)).toMatchObject({ message: { kind: 'ready', at_once: 2 } });
+      expect([one.alive, one.fresh]).toEqual([true, true]);
+      return one;
+    };
+    const death = (mine: boolean) => ({ death: 'crashed', mine });
+    const alone = await started();
+    expect([await alone.ask(Buffer.from('crash'), caps), alone.fresh]).toEqual([death(true), false]);
+    expect(await alone.ask(Buffer.from('n'), caps)).toEqual(death(false)); // it never got there
+    const company = await started();
+    expect(await Promise.all([company.ask(Buffer.from('n'), caps), company.ask(Buffer.from('crash'), caps)])).toMatchObject([{ message: { kind: 'result' } }, death(false)]);
+    const killed = await started();
+    const stalled = killed.ask(Buffer.from('stall'), caps);
+    await killed.kill();
+    expect([await stalled, killed.alive]).toEqual([death(false), false]);
+  });
+  it('close: both end, nothing is started again', async () => {
+    const s = await child();
+    const { pid } = s;
+    const ended = all(s, 'stall', 'stall', 'n');
+    await new Promise((done) => setImmediate(done));
+    await s.close();
+    expect(await ended).toEqual(['SANDBOX_CLOSED', 'SANDBOX_CLOSED', 'SANDBOX_CLOSED']);
+    expect(gone(pid as number)).toBe(true);
+    expect(s.pid).toBeUndefined();
   });
 });
 

@@ -46,7 +46,7 @@ async function start(): Promise<CounterKeys> {
   const log = createLog('counter-1', { now: world.now, write: (line) => void world.lines.push(line) });
   const policy = new PolicySource({ fetch: gateway.policy, ownerKey: world.owner.publicKey, now: world.now, log });
   const sessions = new SessionKeeper({ gateway, attester: await world.attester('counter'), keys: own, policy, cell: 'test', platform: 'aws-nitro', configDigest: world.configDigest, now: world.now, log });
-  const counter = startCounter({ cell: world.cell, gateway, sessions, keys: own, sandbox: { run, modelDigest: DETECTOR.digest }, now: world.now, log, waitMs: 200, pauseMs: 5 });
+  const counter = startCounter({ cell: world.cell, gateway, sessions, keys: own, sandbox: { run, modelDigest: DETECTOR.digest, atOnce: 2 }, now: world.now, log, waitMs: 200, pauseMs: 5 });
   stop = () => counter.stop();
   return own;
 }

@@ -1,5 +1,5 @@
 /**
- * The counter's loop: lease, prepare, count, complete. While one picture is counted the next ones are fetched and their keys
+ * The counter's loop: lease, prepare, count, complete. While pictures are counted the next ones are fetched and their keys
  * released, and the one before is completed, so that the detector never waits for the network. Never a result when anything failed:
  * only a picture that was decrypted, counted and passed the egress guard completes.
  */
@@ -26,7 +26,7 @@ export interface CounterOptions {
   readonly gateway: CounterGateway;
   readonly sessions: SessionKeeper;
   readonly keys: CounterKeys;
-  readonly sandbox: Pick<Sandbox, 'run' | 'modelDigest'>;
+  readonly sandbox: Pick<Sandbox, 'run' | 'modelDigest' | 'atOnce'>;
   readonly now: Clock;
   readonly log: Log;
   /** Most jobs held ready beside the one that is counted. */
@@ -37,7 +37,7 @@ export interface CounterOptions {
 }
 
 export interface Counter {
-  /** Finishes the picture that is being counted, gives the others back. */
+  /** Finishes the pictures that are in the sandbox, gives the others back. */
   stop(): Promise<void>;
 }
 
@@ -63,12 +63,14 @@ export function startCounter(options: CounterOptions): Counter {
   const maxAhead = options.maxAhead ?? 16;
   /** Milliseconds that a picture took lately. */
   let usualMs = AHEAD_MS;
+  /** When the picture before was counted. */
+  let lastEnded = 0;
   const ahead = () => Math.min(maxAhead, Math.max(MIN_AHEAD, Math.ceil(AHEAD_MS / usualMs)));
   const leases = new Leases({ gateway, sessions, log });
   const stopping = new AbortController();
   const hangUp = new AbortController();
   const ready: ReadyJob[] = [];
-  /** Decrypted while the picture before it is counted. */
+  /** Decrypted while those before it are counted. */
   let opened: Opened | undefined;
   const completing = new Set<Promise<void>>();
   let failures = 0;
@@ -130,24 +132,29 @@ export function startCounter(options: CounterOptions): Counter {
   }
 
   async function work(): Promise<void> {
+    /** In the sandbox, in their order: it answers in that order, too. */
+    const judging: { readonly mine: Opened; readonly decision: Promise<Decision> }[] = [];
     for (;;) {
-      if (stopping.signal.aborted) return;
-      const mine = opened ?? openNext();
-      opened = undefined;
+      while (!stopping.signal.aborted && judging.length < sandbox.atOnce) {
+        const mine = opened ?? openNext();
+        opened = undefined;
+        if (mine === undefined) break;
+        if (mine.job.held.lost) await wipe(mine);
+        else judging.push({ mine, decision: judge(mine) });
+      }
+      if (!stopping.signal.aborted) opened ??= openNext();
       notify();
-      if (mine === undefined) {
+      const first = judging[0];
+      if (first === undefined) {
+        if (stopping.signal.aborted) return;
         await changed();
         continue;
       }
-      if (mine.job.held.lost) {
-        await wipe(mine);
-        continue;
-      }
-      const judged = judge(mine);
-      opened = openNext();
-      const decision = await judged;
+      // A job that becomes ready meanwhile joins it.
+      if (!await Promise.race([first.decision.then(() => true), changed().then(() => false)])) continue;
+      judging.shift();
       if (completing.size >= MAX_COMPLETING) await Promise.race(completing);
-      const done: Promise<void> = finish(mine.job, decision).finally(() => completing.delete(done));
+      const done: Promise<void> = finish(first.mine.job, await first.decision).finally(() => completing.delete(done));
       completing.add(done);
     }
   }
@@ -173,8 +180,11 @@ export function startCounter(options: CounterOptions): Counter {
       picture = await opening;
       const started = now();
       const counted = await sandbox.run(picture);
+      const ended = now();
       const result = guardEgress(counted, policy, tenant_id);
-      const ms = now() - started;
+      // Its own time, not that of the pictures before it.
+      const ms = ended - Math.max(started, lastEnded);
+      lastEnded = ended;
       usualMs = 0.8 * usualMs + 0.2 * Math.max(1, ms);
       log.info('counted', { job_id, tenant_id, ms, model_digest: result.model.digest });
       return { then: 'verdict', outcome: { outcome: 'completed', result } };

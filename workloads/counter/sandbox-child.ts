@@ -1,10 +1,11 @@
 /**
  * The process that opens pictures. It has no keys, an empty environment, no terminal, and Node's permission model allows it to
- * read its code and its model, nothing else. It says `ready` once and then answers one picture at a time.
+ * read its code and its model, nothing else. It says `ready` once and then answers each picture, in their order; it may be sent the
+ * next ones before it has answered, as many as the workload takes at once.
  */
 import { Socket } from 'node:net';
 import { isRejectionCode } from './rejected.ts';
-import { HEADER_LENGTH, MAX_PICTURE, type Message, UP_FD } from './sandbox-messages.ts';
+import { HEADER_LENGTH, MAX_AT_ONCE, MAX_PICTURE, type Message, UP_FD } from './sandbox-messages.ts';
 import { load, type Workload } from './workload.ts';
 
 const up = new Socket({ fd: UP_FD, readable: false, writable: true });
@@ -19,12 +20,12 @@ function codeOf(error: unknown): string {
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
 
-async function answer(workload: Workload, bytes: Buffer): Promise<void> {
+async function answer(workload: Workload, bytes: Buffer, number: number): Promise<Message> {
   try {
-    say({ kind: 'result', result: await workload.work(bytes) });
+    return { kind: 'result', number, result: await workload.work(bytes) };
   } catch (error) {
     const code = codeOf(error);
-    say(isRejectionCode(code) ? { kind: 'rejected', code } : { kind: 'failed', code });
+    return isRejectionCode(code) ? { kind: 'rejected', number, code } : { kind: 'failed', number, code };
   } finally {
     bytes.fill(0);
   }
@@ -34,6 +35,9 @@ function listen(workload: Workload): void {
   let header = Buffer.alloc(0);
   let picture: Buffer | undefined;
   let filled = 0;
+  let number = 0;
+  /** A picture that is done before the one before it waits for its turn to speak. */
+  let said: Promise<void> = Promise.resolve();
   process.stdin.on('data', (chunk: Buffer) => {
     for (let at = 0; at < chunk.length || (picture !== undefined && filled === picture.length);) {
       if (picture === undefined) {
@@ -42,6 +46,7 @@ function listen(workload: Workload): void {
         at += more.length;
         if (header.length < HEADER_LENGTH) return;
         const length = header.readUInt32BE();
+        number = header.readUInt32BE(4);
         if (length > MAX_PICTURE) process.exit(1);
         [picture, filled, header] = [Buffer.alloc(length), 0, Buffer.alloc(0)];
       }
@@ -50,7 +55,8 @@ function listen(workload: Workload): void {
       filled += part.length;
       at += part.length;
       if (filled < picture.length) return;
-      void answer(workload, picture);
+      const answered = answer(workload, picture, number);
+      said = said.then(async () => say(await answered));
       picture = undefined;
     }
   });
@@ -61,7 +67,7 @@ const modelFile = process.argv[2];
 try {
   const workload = await load(modelFile === undefined ? {} : { modelFile });
   listen(workload);
-  say({ kind: 'ready', model: workload.model });
+  say({ kind: 'ready', model: workload.model, at_once: Math.min(MAX_AT_ONCE, workload.atOnce ?? 1) });
 } catch (error) {
   say({ kind: 'unready', code: codeOf(error) });
   process.stdin.resume();

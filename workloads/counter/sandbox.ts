@@ -1,7 +1,7 @@
 /**
  * Keeps hostile pictures away from the keys: the counter's main process never parses one. A warm child process does, with an empty
  * environment, nothing to print to, and Node's permission model (it reads its code and model; no writes, no processes, no workers). It
- * gets one picture at a time, a time cap and a memory cap, and what it says is checked against the result schema.
+ * gets as many pictures at once as the workload says, a time cap and a memory cap, and what it says is checked against the result schema.
  *
  * Limits. Node's permission model binds JavaScript, not native code: whoever takes over libvips stays in a process without keys, inside
  * the TEE, but may read other files of this user, and what he says about later pictures of the same process may be a lie.
@@ -11,7 +11,8 @@ import type { z } from 'zod';
 import { modelPath } from '../detectors/pinned.ts';
 import { type RejectionCode, WorkRejected } from './rejected.ts';
 import { MAX_PICTURE } from './sandbox-messages.ts';
-import { type Answer, type Death, type SandboxProcess, startProcess } from './sandbox-process.ts';
+import { type Death, type SandboxProcess, startProcess } from './sandbox-process.ts';
+import { Turns } from './turns.ts';
 import { resultSchema } from './workload.ts';
 
 export { WorkRejected } from './rejected.ts';
@@ -45,22 +46,26 @@ export interface Sandbox {
   /** What counts, reported by the child after it had compared the model's digest. */
   readonly model: WorkModel;
   readonly modelDigest: string;
+  /** How many calls of `run` are worked on at the same time; more of them wait. */
+  readonly atOnce: number;
   /** Of the warm child, if one is running. */
   readonly pid: number | undefined;
   /**
    * Takes ownership of `bytes`: they are zeros afterwards. Calls are served in their order.
    * @throws WorkRejected when the picture is at fault; a time-out, too much memory or a crash count as that only when they
-   *   happen a second time, in a fresh process
+   *   happen twice without another picture in the same process at that time, the second time in a fresh one
    * @throws SandboxError for everything else
    */
   run(bytes: Uint8Array): Promise<WorkResult>;
   close(): Promise<void>;
 }
 
+interface Started { readonly process: SandboxProcess; readonly model: WorkModel; readonly atOnce: number }
+
 const DEFAULT_TIMEOUT_MS = 20_000;
 const DEFAULT_MAX_RSS = 1_500 * 2 ** 20;
 const DEFAULT_START_TIMEOUT_MS = 60_000;
-const ATTEMPTS = 2;
+const MAX_DEATHS = 2;
 const BLAME: Readonly<Record<Exclude<Death, 'broken'>, RejectionCode>> = { timeout: 'WORK_TIMEOUT', memory: 'WORK_MEMORY', crashed: 'WORK_CRASHED' };
 
 /** Resolves once a child is warm. @throws SandboxError MODEL_MISSING, MODEL_ALTERED, SANDBOX_START */
@@ -70,53 +75,67 @@ export async function createSandbox(options: SandboxOptions = {}): Promise<Sandb
   const caps = { timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS, maxRssBytes };
   let current: SandboxProcess | undefined;
   let closed = false;
+  let starting: Promise<SandboxProcess> | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
-  async function start(): Promise<WorkModel> {
+  async function start(): Promise<Started> {
     if (closed) throw new SandboxError('SANDBOX_CLOSED');
     const process_ = startProcess(program, modelFile);
     current = process_;
     const answer = await process_.ask(undefined, { timeoutMs: options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS, maxRssBytes });
-    if ('message' in answer && answer.message.kind === 'ready') return answer.message.model;
+    if ('message' in answer && answer.message.kind === 'ready') return { process: process_, model: answer.message.model, atOnce: answer.message.at_once };
     await process_.kill();
     throw new SandboxError('message' in answer && answer.message.kind === 'unready' ? answer.message.code : 'SANDBOX_START');
   }
 
-  async function ask(bytes: Uint8Array): Promise<Answer> {
-    if (current?.alive !== true && !isSame(await start())) {
-      await current?.kill();
-      throw new SandboxError('SANDBOX_MODEL');
-    }
-    return (current as SandboxProcess).ask(bytes, caps);
+  async function startAgain(): Promise<SandboxProcess> {
+    const { process: fresh, model: other } = await start();
+    if (isSame(other)) return fresh;
+    await fresh.kill();
+    throw new SandboxError('SANDBOX_MODEL');
+  }
+
+  /** The warm child; a fresh one, once for all who need it, when there is none or when only a fresh one will do. */
+  async function warm(alone: boolean): Promise<SandboxProcess> {
+    if (starting === undefined && current?.alive === true && (!alone || current.fresh)) return current;
+    if (starting === undefined) await current?.kill();
+    starting ??= startAgain().finally(() => { starting = undefined; });
+    return starting;
   }
 
   async function serve(bytes: Uint8Array): Promise<WorkResult> {
-    let blame: RejectionCode = 'WORK_CRASHED';
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const answer = await ask(bytes);
+    let deaths = 0;
+    for (let alone = false; ; alone = true) {
+      const { answer, asked } = await turns.take(alone ? 'alone' : 'shared', async () => {
+        const child = await warm(alone);
+        return { asked: child, answer: await child.ask(bytes, caps) };
+      });
       if ('message' in answer) {
         const { message } = answer;
         if (message.kind === 'result' && isSame(message.result.model)) return message.result;
         if (message.kind === 'rejected') throw new WorkRejected(message.code);
-        await current?.kill(); // after an error of ours the next picture gets a fresh process
+        await asked.kill(); // after an error of ours the next picture gets a fresh process
         throw new SandboxError(message.kind === 'failed' ? message.code : 'SANDBOX_PROTOCOL');
       }
+      // Who is to blame among several is not known: each has a process to itself from then on.
+      if (!answer.mine) continue;
       if (answer.death === 'broken') throw new SandboxError('SANDBOX_PROTOCOL');
-      blame = BLAME[answer.death];
+      if (++deaths === MAX_DEATHS) throw new WorkRejected(BLAME[answer.death]);
     }
-    throw new WorkRejected(blame);
   }
 
-  const model = await start();
+  const { model, atOnce } = await start();
+  const turns = new Turns(atOnce);
   const isSame = (other: WorkModel) => other.name === model.name && other.digest === model.digest && other.threshold === model.threshold;
   return {
     model,
     modelDigest: model.digest,
+    atOnce,
     get pid() { return current?.alive === true ? current.pid : undefined; },
     async run(bytes) {
       if (bytes.length > MAX_PICTURE) throw new WorkRejected('IMAGE_TOO_LARGE');
-      const mine = last.then(() => serve(bytes)).finally(() => bytes.fill(0));
-      last = mine.catch(() => {});
+      const mine = serve(bytes).finally(() => bytes.fill(0));
+      last = Promise.allSettled([last, mine]);
       return mine;
     },
     async close() {

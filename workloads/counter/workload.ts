@@ -12,6 +12,8 @@ export const resultSchema = countResultSchema;
 
 export interface Workload {
   readonly model: CountResult['model'];
+  /** How many pictures `work` may have in hand at the same time; 1 unless told. With 2 one is decoded while another is counted. */
+  readonly atOnce?: number;
   /** @throws WorkRejected when the bytes are at fault; any other error means that we are, and the job is tried again */
   work(bytes: Uint8Array): Promise<CountResult>;
 }
@@ -38,5 +40,5 @@ export async function load({ modelFile = modelPath() }: { modelFile?: string } =
     }));
     return { count: boxes.length, method: METHOD, model, boxes, image: { width, height } };
   }
-  return { model, work };
+  return { model, atOnce: 2, work };
 }
