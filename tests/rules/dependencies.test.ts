@@ -29,6 +29,7 @@ const MAY: Record<string, string[]> = {
   'workloads/ledger': ['attestation', 'workloads/protocol'],
   'workloads/detectors': ['attestation', 'workloads/protocol'],
   'workloads/client': ['attestation', 'workloads/protocol'],
+  'workloads/observer': ['attestation', 'workloads/protocol'],
   'workloads/gateway': ['attestation', 'workloads/protocol', 'workloads/ledger'],
   'workloads/broker': ['attestation', 'workloads/protocol'],
   'workloads/counter': ['attestation', 'workloads/protocol', 'workloads/detectors', 'workloads/client'],

@@ -8,7 +8,7 @@ import { gceTrustSchema } from '../../attestation/hardware/gce/trust-schema.ts';
 import { appraisalPolicySchema } from '../../attestation/policy.ts';
 import { ROOT_PURPOSES } from '../../attestation/trust/purposes.ts';
 import { CLASSIFICATIONS } from './context.ts';
-import { cellName, epochSeconds, hexText, tenantId, zoneName } from './wire.ts';
+import { b64uText, cellName, epochSeconds, hexText, tenantId, zoneName } from './wire.ts';
 
 export const POLICY_TYPE = 'ccc-policy+jws';
 export const DIRECTORY_TYPE = 'ccc-directory+jws';
@@ -46,17 +46,47 @@ export const policySchema = z.strictObject({
 });
 export type OwnerPolicy = z.infer<typeof policySchema>;
 
+const cellEntrySchema = z.strictObject({
+  name: cellName,
+  cloud: z.enum(['aws', 'azure', 'gcp', 'local']),
+  region: z.string().min(1).max(64),
+  url: z.url({ protocol: /^https?$/ }),
+  configDigest: hexText(32),
+  /** Counts where no observers are listed. */
+  epoch: z.number().int().min(1),
+  /** What its gateway proves its requests to observers and to other cells with, raw Ed25519. */
+  key: b64uText(32).optional(),
+  /** Its observer, and the raw Ed25519 key of the promises. */
+  observer: z.strictObject({ url: z.url({ protocol: /^https?$/ }), key: b64uText(32) }).optional(),
+});
+
+/** `sync`: a job is acknowledged once the standby has it; `async`: with a bounded lag. */
+export const TIERS = ['sync', 'async'] as const;
+/** Which cells may hold a tenant's epoch, first choice first. `*`: every tenant without an entry of its own. */
+export const tenantOrderSchema = z.strictObject({ tenant: z.union([tenantId, z.literal('*')]), order: z.array(cellName).min(1).max(16), tier: z.enum(TIERS) });
+
+const distinct = (values: readonly string[]): boolean => new Set(values).size === values.length;
+
 export const directorySchema = z.strictObject({
   ...dated,
   deployment: z.string().min(1).max(64),
-  cells: z.array(z.strictObject({
-    name: cellName,
-    cloud: z.enum(['aws', 'azure', 'gcp', 'local']),
-    region: z.string().min(1).max(64),
-    url: z.url({ protocol: /^https?$/ }),
-    configDigest: hexText(32),
-    epoch: z.number().int().min(1),
-  })).min(1),
+  cells: z.array(cellEntrySchema).min(1),
+  tenants: z.array(tenantOrderSchema).optional(),
+  /** How far apart any two clocks of the deployment may be. */
+  clockBoundSeconds: z.number().min(0.01).max(60).optional(),
+  /** How long an observer's promise lasts. */
+  leaseSeconds: z.number().min(1).max(3_600).optional(),
+}).superRefine(({ cells, tenants, clockBoundSeconds, leaseSeconds }, ctx) => {
+  const need = (holds: boolean, path: string, message: string): void => { if (!holds) ctx.addIssue({ code: 'custom', path: [path], message }); };
+  const observers = cells.flatMap(({ observer }) => (observer === undefined ? [] : [observer.key]));
+  const ordered = (tenants ?? []).flatMap(({ order }) => order);
+  need((tenants ?? []).every(({ order }) => distinct(order)) && ordered.every((name) => cells.some((cell) => cell.name === name)), 'tenants', 'an order names cells of this directory, each once');
+  need(distinct((tenants ?? []).map(({ tenant }) => tenant)), 'tenants', 'one entry per tenant');
+  if (observers.length === 0) return;
+  need(distinct(cells.map(({ name }) => name)), 'cells', 'one entry per cell');
+  need(observers.length >= 3 && distinct(observers), 'cells', 'three observers or more, each with a key of its own: with fewer, the loss of one stops everything');
+  need(tenants !== undefined && cells.every(({ name, key }) => key !== undefined || !ordered.includes(name)), 'cells', 'with observers, tenants have an order, and its cells have a key');
+  need(clockBoundSeconds !== undefined && leaseSeconds !== undefined && leaseSeconds >= 4 * clockBoundSeconds, 'leaseSeconds', 'with observers, a lease lasts at least four times the clock bound');
 });
 export type CellDirectory = z.infer<typeof directorySchema>;
 export { ROLES };

@@ -221,6 +221,23 @@ const REFUSALS: Record<RefusalCode, Entry> = {
   RECEIPT_BROKER: [422, 'A receipt of the broker does not hold'],
   PICTURE_FORMAT: [422, 'The picture is not a well-formed JPEG, PNG or WebP file'],
 
+  EPOCH_ABSENT: [503, 'This cell has no epoch for the tenant'],
+  EPOCH_EXPIRED: [503, 'The epoch of this cell has ended'],
+  EPOCH_FENCED: [409, 'Another cell has a higher epoch for the tenant'],
+  EPOCH_QUORUM: [503, 'Too few observers promise the same epoch'],
+  EPOCH_OBSERVER: [403, 'A promise is not from an observer of the cell directory'],
+  EPOCH_SIGNATURE: [403, 'A promise or grant of an epoch is not signed by the one it names'],
+  EPOCH_FORMAT: [400, 'A promise or grant of an epoch is malformed'],
+  EPOCH_TENANT: [403, 'A promise or grant of an epoch is for another tenant'],
+  EPOCH_CELL: [403, 'The cell may not have this tenant\'s epoch'],
+  EPOCH_LENGTH: [403, 'A promise of an epoch lasts longer than the owner allows'],
+  EPOCH_CLOCK: [503, 'Clocks differ by more than the owner\'s bound'],
+  EPOCH_DEPLOYMENT: [403, 'A grant of an epoch is for another deployment'],
+  EPOCH_HELD: [409, 'Another cell holds the epoch of the tenant'],
+  EPOCH_LOW: [409, 'The epoch asked for is not above those promised'],
+  EPOCH_INSTANCES: [503, 'Too many processes of the cell hold the epoch'],
+  EPOCH_ROLLBACK: [422, 'The epoch is lower than one seen before'],
+
   ATTESTER_ABSENT: [503, 'This machine has nothing to attest with'],
   ATTESTER_FAILED: [503, 'The security module did not attest'],
 
