@@ -33,7 +33,6 @@ const MAY: Record<string, string[]> = {
   'workloads/gateway': ['attestation', 'workloads/protocol', 'workloads/ledger'],
   'workloads/broker': ['attestation', 'workloads/protocol'],
   'workloads/counter': ['attestation', 'workloads/protocol', 'workloads/detectors', 'workloads/client'],
-  'workloads/observer': ['attestation', 'workloads/protocol'],
   modules: ['attestation'],
   stacks: ['modules'],
 };
