@@ -70,8 +70,18 @@ export interface GcpSettings {
   readonly brokerMachineType: string;
   readonly counters: { readonly min: number; readonly max: number };
   readonly brokers: { readonly min: number; readonly max: number };
+  readonly gateways: { readonly min: number; readonly max: number };
+  /** Confidential too (SEV-SNP): the project refuses VMs that are not. */
+  readonly gatewayMachineType: string;
+  /** A /16: subnets, pods and services are cut from it. */
   readonly networkCidr: string;
   readonly database: { readonly tier: string; readonly diskGb: number };
+  /** Production image of Confidential Space, pinned; a family would change under a running fleet, and the debug family proves nothing. */
+  readonly confidentialSpaceImage: string;
+  /** Who may rotate and destroy keys, and neither use nor grant them: `group:` or `user:` and an address. */
+  readonly keyAdministrators: string;
+  /** Images of others, mirrored into the cell's own registry (nodes have no way to the internet), by digest. */
+  readonly mirrored: { readonly devicePlugin: string; readonly sqlProxy: string; readonly metricsAdapter: string };
 }
 
 export interface Environment {
@@ -80,6 +90,8 @@ export interface Environment {
   readonly uid: string;
   /** DNS zone of this environment's public names. */
   readonly domain: string;
+  /** Public host names of the cells' own edges (each cloud's stack prints its own), in front of which `edge-<env>` puts one name. */
+  readonly hosts: Readonly<Record<Cloud, string>>;
   readonly costCenter: string;
   /** Gets alerts and budget notices. */
   readonly contact: string;
@@ -115,6 +127,13 @@ export interface Environment {
 const OWNER_KEY = 'aBSLJVb_rPx0Aw-exoVvdqsTFgOKIXxjMSTp-f-01Wc';
 const ADMIN_PUBLIC_KEY = 'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQClGKP3sKZ/Tj5K9fejK0nqykIH6QByjV3FXYB2tlTi8zhNp4xBaWzVH+BlWNBKSWwayXEKFcbvWik4D66GtQ3vfG+lxFyUiRJ9zlwSsBdexQX72tYHCtMIO3gjHhu/Vkcx3i1u51cQBpq9wNLlsUoyLGxzRfcIjZXn65cBjhHzXzxOEIQQtboNvZm6sfhB7cWtT38FmYXEcDZkdgzAjMrLy+mQh8JbYEMILydYt6AmhRZNSo0aTcB6TW9CZbStz4FWC8js0TgK5yqT5U0rYqTZa33DF73+UJAJ/7pKtOsB2wSaGE3sVI83W795WToH0I66ayAvRBfUabglpIYrUNNLfJ8/CPkJmo91aewdmHXYcOPW5pG8G6frP2lBzPTRSE2y7rAIGyjcpmZqBKKrRvouyv7chu2G62g8nI2m2e8eWHDk8iCczRRRNvLtisVqumLkEgnDWpF3lDqX6LEQjnvJh+Kec4FTKufWAvk93KmYfQYzhNhosuvoD3FeY57Vjw8=';
 
+const CONFIDENTIAL_SPACE = 'projects/confidential-space-images/global/images/confidential-space-260900';
+const GCP_MIRRORED = {
+  devicePlugin: 'sha256:f35f782aca3784269a182753115cf4723f014ef27816594f6f987e1d18f58159',
+  sqlProxy: 'sha256:2a95c0eb7650c532436648dc237dfbb390bc6130c08b2b842cd5aa0ec1cc6ebf',
+  metricsAdapter: 'sha256:8113572caabc316a0bf473692e8de6d5e5527a25e51763cdfb605c675ec90a98',
+} as const;
+
 const common = {
   costCenter: 'confidential-computing',
   contact: 'ccc-alerts@example.com',
@@ -138,7 +157,7 @@ const US = {
 
 export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
   dev: {
-    ...common, name: 'dev', uid: 'd7k2', domain: 'dev.ccc.example.com', tier: 'backup', promise: { rtoSeconds: 86_400, rpoSeconds: 86_400 }, residency: US,
+    ...common, name: 'dev', uid: 'd7k2', domain: 'dev.ccc.example.com', hosts: { aws: 'aws.dev.cells.example.net', azure: 'azure.dev.cells.example.net', gcp: 'gcp.dev.cells.example.net' }, tier: 'backup', promise: { rtoSeconds: 86_400, rpoSeconds: 86_400 }, residency: US,
     lock: 'reversible', protect: false, retention: { logs: 365, audit: 365, backups: 7 }, budget: { aws: 800, azure: 800, gcp: 800 }, canaryPercent: 0,
     aws: {
       account: '111111111111', region: 'us-east-1', standbyRegion: 'us-west-2', zones: ['us-east-1a', 'us-east-1b', 'us-east-1c'], instanceType: 'm6i.xlarge',
@@ -153,10 +172,11 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       project: 'ccc-dev-d7k2', projectNumber: '111111111111', billingAccount: '111111-222222-333333', region: 'us-central1', standbyRegion: 'us-east4', zones: ['us-central1-a', 'us-central1-b', 'us-central1-c'],
       keyLocation: 'us-central1', snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 2 }, brokers: { min: 1, max: 2 },
       networkCidr: '10.40.0.0/16', database: { tier: 'db-custom-2-7680', diskGb: 20 },
+      gateways: { min: 1, max: 2 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-dev-key-admins@example.com', mirrored: GCP_MIRRORED,
     },
   },
   staging: {
-    ...common, name: 'staging', uid: 's4m9', domain: 'staging.ccc.example.com', tier: 'async', promise: { rtoSeconds: 14_400, rpoSeconds: 3_600 }, residency: EU,
+    ...common, name: 'staging', uid: 's4m9', domain: 'staging.ccc.example.com', hosts: { aws: 'aws.staging.cells.example.net', azure: 'azure.staging.cells.example.net', gcp: 'gcp.staging.cells.example.net' }, tier: 'async', promise: { rtoSeconds: 14_400, rpoSeconds: 3_600 }, residency: EU,
     lock: 'reversible', protect: false, retention: { logs: 365, audit: 365, backups: 14 }, budget: { aws: 2_500, azure: 2_500, gcp: 2_500 }, canaryPercent: 10,
     aws: {
       account: '222222222222', region: 'eu-central-1', standbyRegion: 'eu-west-1', zones: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'], instanceType: 'm6i.xlarge',
@@ -171,10 +191,11 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       project: 'ccc-staging-s4m9', projectNumber: '222222222222', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
       keyLocation: 'europe-west4', snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 4 }, brokers: { min: 2, max: 4 },
       networkCidr: '10.41.0.0/16', database: { tier: 'db-custom-4-15360', diskGb: 50 },
+      gateways: { min: 2, max: 4 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-staging-key-admins@example.com', mirrored: GCP_MIRRORED,
     },
   },
   prod: {
-    ...common, name: 'prod', uid: 'p1x8', domain: 'ccc.example.com', tier: 'sync', promise: { rtoSeconds: 900, rpoSeconds: 300 }, residency: EU,
+    ...common, name: 'prod', uid: 'p1x8', domain: 'ccc.example.com', hosts: { aws: 'aws.prod.cells.example.net', azure: 'azure.prod.cells.example.net', gcp: 'gcp.prod.cells.example.net' }, tier: 'sync', promise: { rtoSeconds: 900, rpoSeconds: 300 }, residency: EU,
     lock: 'irreversible', protect: true, retention: { logs: 400, audit: 2_555, backups: 35 }, budget: { aws: 12_000, azure: 12_000, gcp: 12_000 }, canaryPercent: 10,
     aws: {
       account: '333333333333', region: 'eu-central-1', standbyRegion: 'eu-west-1', zones: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'], instanceType: 'm6i.2xlarge',
@@ -189,6 +210,7 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       project: 'ccc-prod-p1x8', projectNumber: '333333333333', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
       keyLocation: 'europe-west4', snpMachineType: 'n2d-standard-8', tdxMachineType: 'c3-standard-8', brokerMachineType: 'c3-standard-4', counters: { min: 3, max: 24 }, brokers: { min: 3, max: 6 },
       networkCidr: '10.42.0.0/16', database: { tier: 'db-custom-8-30720', diskGb: 100 },
+      gateways: { min: 3, max: 12 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-prod-key-admins@example.com', mirrored: GCP_MIRRORED,
     },
   },
 };
@@ -207,6 +229,7 @@ export function checkEnvironment(e: Environment): void {
   const at = (field: string): string => `environments.${e.name}.${field}`;
   need(/^[a-z][a-z0-9]{3,5}$/.test(e.uid), at('uid'), e.uid, 'a letter and 3 to 5 letters or digits, lower case');
   need(/^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}$/.test(e.domain), at('domain'), e.domain, 'a DNS name in lower case');
+  for (const cloud of CLOUDS) need(/^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}$/.test(e.hosts[cloud]), at(`hosts.${cloud}`), e.hosts[cloud], 'a DNS name in lower case');
   need(/^[^\s@]+@[^\s@]+\.[a-z]{2,}$/.test(e.contact), at('contact'), e.contact, 'an e-mail address');
   need(/^[A-Za-z0-9_-]{43}$/.test(e.ownerKey), at('ownerKey'), e.ownerKey, 'a raw Ed25519 public key, 32 bytes in base64url');
   need(/^[\w.-]+\/[\w.-]+$/.test(e.repository), at('repository'), e.repository, 'owner/name');
@@ -247,8 +270,16 @@ export function checkEnvironment(e: Environment): void {
   need(TEE_SIZES.gcpSnp.test(e.gcp.snpMachineType), at('gcp.snpMachineType'), e.gcp.snpMachineType, 'an N2D machine type, as n2d-standard-4 (SEV-SNP)');
   need(TEE_SIZES.gcpTdx.test(e.gcp.tdxMachineType), at('gcp.tdxMachineType'), e.gcp.tdxMachineType, 'a C3 machine type, as c3-standard-4 (TDX)');
   need(TEE_SIZES.gcpTdx.test(e.gcp.brokerMachineType), at('gcp.brokerMachineType'), e.gcp.brokerMachineType, 'a C3 machine type, as c3-standard-4 (TDX)');
+  need(TEE_SIZES.gcpSnp.test(e.gcp.gatewayMachineType), at('gcp.gatewayMachineType'), e.gcp.gatewayMachineType, 'an N2D machine type, as n2d-standard-4: the project refuses VMs that are not confidential');
+  need(/^projects\/confidential-space-images\/global\/images\/confidential-space-[0-9]{6}$/.test(e.gcp.confidentialSpaceImage), at('gcp.confidentialSpaceImage'), e.gcp.confidentialSpaceImage, 'a dated production image of Confidential Space, never a family, never a debug image');
+  need(/^(?:group|user):[^\s@:]+@[^\s@:]+\.[a-z]{2,}$/.test(e.gcp.keyAdministrators), at('gcp.keyAdministrators'), e.gcp.keyAdministrators, 'group: or user: and an e-mail address');
+  need(/^10\.[0-9]{1,3}\.0\.0\/16$/.test(e.gcp.networkCidr), at('gcp.networkCidr'), e.gcp.networkCidr, 'a /16 of 10.0.0.0/8');
+  need(/^[a-z][a-z0-9-]{4,28}[a-z0-9]$/.test(e.gcp.project), at('gcp.project'), e.gcp.project, 'a project id: 6 to 30 lower-case letters, digits and hyphens');
+  need(/^[0-9]{6,19}$/.test(e.gcp.projectNumber), at('gcp.projectNumber'), e.gcp.projectNumber, 'a project number');
+  need(/^[0-9A-F]{6}(?:-[0-9A-F]{6}){2}$/.test(e.gcp.billingAccount), at('gcp.billingAccount'), e.gcp.billingAccount, 'a billing account, as 012345-6789AB-CDEF01');
+  for (const [image, digest] of Object.entries(e.gcp.mirrored)) need(/^sha256:[0-9a-f]{64}$/.test(digest) && !/^sha256:0+$/.test(digest), at(`gcp.mirrored.${image}`), digest, 'sha256: and 64 lower-case hexadecimal digits');
   need(/^[0-9]{12}$/.test(e.aws.account), at('aws.account'), e.aws.account, 'twelve digits');
-  for (const [field, fleet] of [['aws.fleet', e.aws.fleet], ['azure.fleet', e.azure.fleet], ['gcp.counters', e.gcp.counters], ['gcp.brokers', e.gcp.brokers]] as const) {
+  for (const [field, fleet] of [['aws.fleet', e.aws.fleet], ['azure.fleet', e.azure.fleet], ['gcp.counters', e.gcp.counters], ['gcp.brokers', e.gcp.brokers], ['gcp.gateways', e.gcp.gateways]] as const) {
     needWhole(at(`${field}.min`), fleet.min, 1, 1_000);
     needWhole(at(`${field}.max`), fleet.max, fleet.min, 1_000);
   }
