@@ -44,10 +44,17 @@ const AZURE = [
 const GKE = under('GKE', 'BOOT', 'CONTAINER', 'PLATFORM', 'REQUIRED');
 const ENDORSEMENT = [...under('GCE', 'CERTIFICATE', 'CRL', 'ENDORSEMENT'), ...chain('GCE'), ...under('GCE-ENDORSEMENT', 'CHAIN', 'MEASUREMENT', 'NOT-AHEAD', 'PRESENT', 'ROW', 'SIGNATURE', 'SVN', 'TIMESTAMP')];
 
+const CONFIDENTIAL_SPACE = [
+  ...under('CS', 'AGE', 'AUDIENCE', 'AUDIENCE-FORM', 'CERTIFICATE', 'CHAIN-UNUSED', 'CLAIMS', 'COMMAND', 'CONTAINER', 'CRL-FORMAT', 'DEBUG', 'DENIED', 'ENVIRONMENT', 'EXP', 'HW-MODEL', 'IAT', 'IMAGE', 'ISSUER', 'KEY', 'MONITORING', 'NBF', 'NONCE', 'OEM', 'PLATFORM', 'PROJECT',
+    'PROJECT-NUMBER', 'REQUIRED', 'RESTART', 'SECBOOT', 'SIGNATURE', 'SOFTWARE', 'SUPPORT', 'TDX-STATUS', 'TIMES', 'TOKEN', 'VERSION'),
+  ...chain('CS'), ...crl('CS'),
+];
+
 const list = (...ids: string[]): readonly string[] => Object.freeze([...new Set(ids)].sort());
 
 export const CHECK_IDS = Object.freeze({
   'aws-nitro': list(...NITRO),
+  'confidential-space': list(...CONFIDENTIAL_SPACE),
   'azure-cvm/sev-snp': list(...AZURE, ...SNP),
   'azure-cvm/tdx': list(...AZURE, ...under('AZURE', 'TD-QUOTE', 'TD-QUOTE-BINDING'), ...TDX),
   'gke/sev-snp': list(...GKE, ...SNP, 'SNP-REPORT-DATA', 'GCE-PROJECT', ...ENDORSEMENT, 'GCE-ENDORSEMENT-FAMILY', 'GCE-ENDORSEMENT-POLICY'),

@@ -1,8 +1,11 @@
 import type { Bytes } from './bytes.ts';
 
 /** Platforms with an adapter. Simulated evidence has the same formats and keeps these names (claims say `anchor: "development"`). */
-export const PLATFORMS = ['aws-nitro', 'azure-cvm', 'gke'] as const;
+export const PLATFORMS = ['aws-nitro', 'azure-cvm', 'gke', 'confidential-space'] as const;
 export type Platform = (typeof PLATFORMS)[number];
+
+/** Whether evidence of this platform says when it was made; other evidence is only as fresh as its challenge. */
+export const isDated = (platform: Platform): boolean => platform === 'aws-nitro' || platform === 'confidential-space';
 
 /** Roles that a workload can be appraised for. */
 export const ROLES = ['broker', 'counter'] as const;

@@ -32,6 +32,7 @@ export function isComplete(reference: Reference): boolean {
     case 'aws-nitro': return has(NITRO_REQUIRED, 48);
     case 'azure-cvm': return has(pcrs, 32);
     case 'gke': return has(['LAUNCH'], 48) || has(['MRTD', 'RTMR1', 'RTMR2'], 48) || has(pcrs, 32);
+    case 'confidential-space': return has(['IMAGE'], 32);
     default: return false;
   }
 }

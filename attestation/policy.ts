@@ -7,6 +7,7 @@
  *   aws-nitro   PCR0, PCR1, PCR2 (image, kernel, application); PCR3, PCR4, PCR8
  *   azure-cvm   vTPM PCRs 4, 7, 8, 9, 11, 12, 13: boot loader or unified kernel image, Secure Boot, kernel, initrd and command line, by whatever boots
  *               them (those that this image leaves alone are zero and stay so); other vTPM PCRs; LAUNCH or MRTD, idKeyDigest: the paravisor
+ *   confidential-space   IMAGE: the container image's digest, as Google states it
  *   gke         LAUNCH (SEV-SNP); MRTD, RTMR1, RTMR2 (TDX), RTMR0, RTMR3; or the vTPM's PCRs (SEV)
  */
 import { z } from 'zod';
@@ -49,8 +50,10 @@ const gkeReference = z.strictObject({
   ]),
 });
 
+const confidentialSpaceReference = z.strictObject({ id, platform: z.literal('confidential-space'), registers: z.strictObject({ IMAGE: extended }) });
+
 /** One generation of one role's image: every listed register must match. */
-export const referenceSchema = z.discriminatedUnion('platform', [nitroReference, azureReference, gkeReference]);
+export const referenceSchema = z.discriminatedUnion('platform', [nitroReference, azureReference, gkeReference, confidentialSpaceReference]);
 export type Reference = z.infer<typeof referenceSchema>;
 
 export const appraisalPolicySchema = z.strictObject({

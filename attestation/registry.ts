@@ -6,7 +6,8 @@ import { azureCvm } from './platforms/azure-cvm/verify.ts';
 import { gke } from './platforms/gke/verify.ts';
 import { refuse } from './refusal.ts';
 
-const ADAPTERS: Readonly<Record<Platform, AttestationAdapter>> = {
+/** Tokens of a service take a JSON schema and JWT library: their adapters are loaded by whoever accepts them (workloads/protocol/appraised.ts), not by every page that verifies hardware. */
+const ADAPTERS: Readonly<Record<Exclude<Platform, 'confidential-space'>, AttestationAdapter>> = {
   'aws-nitro': awsNitro,
   'azure-cvm': azureCvm,
   gke,
@@ -17,5 +18,5 @@ export function adapterFor(platform: Platform): AttestationAdapter {
   if (!Object.hasOwn(ADAPTERS, platform)) {
     refuse('FMT_PLATFORM', 'platform', 'Use a platform that this version knows.', { have: String(platform).slice(0, 32), need: PLATFORMS.join(', ') });
   }
-  return ADAPTERS[platform];
+  return ADAPTERS[platform as keyof typeof ADAPTERS];
 }

@@ -4,6 +4,9 @@
  * uses it checks its signature and its dates.
  */
 import type { Bytes } from '../bytes.ts';
+import type { Evidence } from '../evidence.ts';
+import type { GceTrust } from '../hardware/gce/trust.ts';
+import type { Reason } from '../refusal.ts';
 
 /**
  * | kind | key | bytes |
@@ -52,3 +55,13 @@ export function collateralOf(items: Iterable<CollateralItem>): Collateral {
   const map = new Map([...items].map((item) => [`${item.kind} ${item.key}`, item]));
   return { get: (kind, key) => map.get(`${kind} ${key}`) };
 }
+
+/** What could be had for a piece of evidence, and why the rest could not. */
+export interface Supplied { readonly items: readonly CollateralItem[]; readonly reasons: readonly Reason[] }
+
+/** Asked for each piece of evidence before it is verified, by whoever runs a verifier. @param gce demands that need more than the evidence itself does */
+export type CollateralSupply = (evidence: Evidence, gce?: GceTrust) => Promise<Supplied>;
+
+/** Without a signature of the vendor's over them: they count only where they came from the vendor, over a connection of the verifier's own. */
+const UNSIGNED: ReadonlySet<CollateralKind> = new Set(['jwks', 'gce-host']);
+export const isVendorSigned = (kind: CollateralKind): boolean => !UNSIGNED.has(kind);

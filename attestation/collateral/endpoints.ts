@@ -1,14 +1,14 @@
 /**
- * Where vendors publish. All of it can be pointed elsewhere: a PCCS instead of Intel, a mirror of AMD's service, a cloud's cache. Only https, but for this
+ * Where vendors publish; `null`: no address, and what only they have is absent. All of it can be pointed elsewhere: a PCCS instead of Intel, a mirror of AMD's service, a cloud's cache. Only https, but for this
  * machine itself; a certificate's own idea of where its issuer or its list is (AIA, distribution points) is never followed.
  */
 import { refuse } from '../refusal.ts';
 
 export interface Endpoints {
   /** Key distribution service: /vcek/v1/<product>/..., /vlek/v1/<product>/... (AMD 57230). */
-  readonly amdKds: string;
+  readonly amdKds: string | null;
   /** Provisioning certification service, API version 4, or a PCCS: /sgx/certification/v4/..., /tdx/certification/v4/... */
-  readonly intelPcs: string;
+  readonly intelPcs: string | null;
   /** Intel's root list; a PCCS has it at `/sgx/certification/v4/rootcacrl`, which is used where this is null. */
   readonly intelRootCrl: string | null;
   /** Which of Intel's two tables: `standard` gives operators time to update, `early` does not. */
@@ -16,9 +16,9 @@ export interface Endpoints {
   /** Azure's cache of this very VM's certificate (THIM, in the metadata service); null: ask AMD. */
   readonly azureThim: string | null;
   /** Launch endorsements: /<sevsnp or tdx>/<measurement>.binarypb */
-  readonly gceEndorsements: string;
+  readonly gceEndorsements: string | null;
   /** Registry of Google's hosts: /<PPID>. */
-  readonly gceHosts: string;
+  readonly gceHosts: string | null;
   /** Certificates of CAs by their key identifier: kinds azure-vtpm-ca, google-ca. */
   readonly authorities: Readonly<Record<string, string>>;
   /** Lists by the key identifier of their CA: kinds azure-vtpm-crl, google-crl. */
@@ -39,6 +39,9 @@ export const PUBLIC_ENDPOINTS: Endpoints = {
   lists: {},
   issuers: { 'https://confidentialcomputing.googleapis.com': 'https://www.googleapis.com/service_accounts/v1/metadata/jwk/signer@confidentialspace-sign.iam.gserviceaccount.com' },
 };
+
+/** Nobody is asked for anything. */
+export const NO_ENDPOINTS: Endpoints = { amdKds: null, intelPcs: null, intelRootCrl: null, intelUpdate: 'standard', azureThim: null, gceEndorsements: null, gceHosts: null, authorities: {}, lists: {}, issuers: {} };
 
 /** Of Azure's and Google's metadata service: reachable from the machine itself only, and has no certificate. */
 const METADATA = '169.254.169.254';

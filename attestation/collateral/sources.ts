@@ -60,21 +60,22 @@ export function sourceOf(kind: CollateralKind, key: string, endpoints: Endpoints
     return url === undefined ? refuse('COLLATERAL_ABSENT', path, 'Bring it with the evidence, or configure the address of its issuer.', { have: 'no address' }) : plain(url, decode);
   };
   const product = (name: string | undefined): string => AMD_PRODUCTS.find((p) => p === name) ?? wrong(AMD_PRODUCTS.join(', '));
-  const pcs = (rest: string): string => under(endpoints.intelPcs, rest);
+  const at = (base: string | null, rest: string): string => (base === null ? refuse('COLLATERAL_ABSENT', path, 'Configure the address of the vendor, or bring it in an offline bundle.', { have: 'no address' }) : under(base, rest));
+  const pcs = (rest: string): string => at(endpoints.intelPcs, rest);
 
   switch (kind) {
     case 'amd-chain': {
       const [name, signer, ...rest] = key.split('/');
       if ((signer !== 'vcek' && signer !== 'vlek') || rest.length > 0) return wrong('<product>/vcek or <product>/vlek');
-      return plain(under(endpoints.amdKds, `${signer}/v1/${product(name)}/cert_chain`));
+      return plain(at(endpoints.amdKds, `${signer}/v1/${product(name)}/cert_chain`));
     }
-    case 'amd-crl': return plain(under(endpoints.amdKds, `vcek/v1/${product(key)}/crl`));
+    case 'amd-crl': return plain(at(endpoints.amdKds, `vcek/v1/${product(key)}/crl`));
     case 'amd-vek': {
       if (endpoints.azureThim !== null) return source(endpoints.azureThim, ({ bytes }) => fromThim(bytes, key, path), { metadata: 'true' });
       const { product: name, hwid, tcb } = readVekKey(key);
       const spl = (parameter: string, component: string): string => `${parameter}=${String(tcb[component] ?? 0).padStart(2, '0')}`;
       const fmc = 'fmc' in tcb ? [spl('fmcSPL', 'fmc')] : [];
-      return plain(under(endpoints.amdKds, `vcek/v1/${name}/${hex(hwid)}?${[...fmc, spl('blSPL', 'bootloader'), spl('teeSPL', 'tee'), spl('snpSPL', 'snp'), spl('ucodeSPL', 'microcode')].join('&')}`));
+      return plain(at(endpoints.amdKds, `vcek/v1/${name}/${hex(hwid)}?${[...fmc, spl('blSPL', 'bootloader'), spl('teeSPL', 'tee'), spl('snpSPL', 'snp'), spl('ucodeSPL', 'microcode')].join('&')}`));
     }
     case 'intel-tcb-info': {
       const match = /^(sgx\/)?([0-9a-f]{12})$/.exec(key) ?? wrong('an FMSPC of 12 digits');
@@ -102,8 +103,8 @@ export function sourceOf(kind: CollateralKind, key: string, endpoints: Endpoints
     case 'intel-root-crl': return key === 'root' ? plain(endpoints.intelRootCrl ?? pcs('sgx/certification/v4/rootcacrl'), derOf) : wrong('root');
     case 'azure-vtpm-ca': case 'google-ca': return configured(endpoints.authorities);
     case 'azure-vtpm-crl': case 'google-crl': return configured(endpoints.lists);
-    case 'gce-endorsement': return /^(?:sevsnp|tdx)\/[0-9a-f]{96}$/.test(key) ? plain(under(endpoints.gceEndorsements, `${key}.binarypb`)) : wrong('sevsnp or tdx, and 96 digits');
-    case 'gce-host': return /^[0-9a-f]{32}$/.test(key) ? plain(under(endpoints.gceHosts, key)) : wrong('a PPID of 32 digits');
+    case 'gce-endorsement': return /^(?:sevsnp|tdx)\/[0-9a-f]{96}$/.test(key) ? plain(at(endpoints.gceEndorsements, `${key}.binarypb`)) : wrong('sevsnp or tdx, and 96 digits');
+    case 'gce-host': return /^[0-9a-f]{32}$/.test(key) ? plain(at(endpoints.gceHosts, key)) : wrong('a PPID of 32 digits');
     case 'jwks': return configured(endpoints.issuers);
     default: return wrong('a kind that this version knows');
   }

@@ -6,7 +6,7 @@ import type { NormalizedClaims, TcbStatus } from '../claims.ts';
 import { printable } from '../refusal.ts';
 import { type GoogleFacts, googleServiceClaims, technology } from './google.ts';
 
-const STATUSES: readonly TcbStatus[] = ['UpToDate', 'SWHardeningNeeded', 'ConfigurationNeeded', 'ConfigurationAndSWHardeningNeeded', 'OutOfDate', 'OutOfDateConfigurationNeeded', 'Revoked'];
+export const TCB_STATUSES: readonly TcbStatus[] = ['UpToDate', 'SWHardeningNeeded', 'ConfigurationNeeded', 'ConfigurationAndSWHardeningNeeded', 'OutOfDate', 'OutOfDateConfigurationNeeded', 'Revoked'];
 
 export type GoogleNormalized = Pick<NormalizedClaims, 'anchor' | 'hardware' | 'tcb' | 'guest' | 'measurements' | 'cloud'> & {
   readonly workload: Omit<NormalizedClaims['workload'], 'configDigest'>;
@@ -20,7 +20,7 @@ export function googleNormalized(facts: GoogleFacts): GoogleNormalized | undefin
   if (kind === 'none') return undefined;
   const { token, tdx, container, gce } = facts;
   const service = googleServiceClaims(facts);
-  const status = STATUSES.find((s) => s === tdx?.status) ?? 'NotReported';
+  const status = TCB_STATUSES.find((s) => s === tdx?.status) ?? 'NotReported';
   return {
     anchor: service.anchor,
     hardware: {

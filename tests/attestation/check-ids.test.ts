@@ -13,6 +13,7 @@ import { parseEventLog, replayEventLog } from '../../attestation/formats/tcg-eve
 import { PCK_FIELDS } from '../../attestation/platforms/simulated/tdx-pki.ts';
 import { azureWorld, trustOf as azureTrust, verify as azure } from './azure/support.ts';
 import { BINDING as GKE_BINDING, item, replay, sevNode, snpNode, tdxNode, verify as gke } from './gke/support.ts';
+import { verify as confidentialSpace } from './confidential-space/support.ts';
 import { evidence, EXPECT, world } from './support.ts';
 
 const recorded = new Set<string>();
@@ -35,6 +36,7 @@ const ACCEPTED: Readonly<Record<CheckedKind, readonly Acceptance[]>> = {
     async () => { const w = await world(); return awsNitro.verify(await evidence(w), EXPECT, w.trust); },
     async () => { const w = await world(); return awsNitro.verifyReplay(await evidence(w), EXPECT, w.trust); },
   ],
+  'confidential-space': [async () => confidentialSpace({ trust: { gce: { projects: ['1000'], deniedInstances: ['1'] } } }), async () => confidentialSpace({ mode: 'replay' })],
   'azure-cvm/sev-snp': [
     async () => azure(await azureWorld()), async () => azure(await azureWorld({ events: simulatedBoot(), pcrs: await boot() }), { expect: { boot: { resetCount: 3, restartCount: 0 } } }),
     async () => azure(await azureWorld(), { parts: { ak: undefined } }), async () => { const w = await azureWorld(); return azure(w, { trust: { ...azureTrust(w), revocation: 'ifAvailable', collateral: undefined } }); },
@@ -75,7 +77,7 @@ test('the lists are frozen, sorted, without doubles', () => {
   for (const ids of Object.values(CHECK_IDS)) {
     expect(Object.isFrozen(ids)).toBe(true);
     expect([...new Set(ids)].sort()).toEqual(ids);
-    for (const id of ids) expect(id).toMatch(/^(NITRO|AZURE|HCL|GKE|GCE|SNP|TDX|TPM|EVENTLOG)(-[A-Z]+)+$/);
+    for (const id of ids) expect(id).toMatch(/^(NITRO|AZURE|CS|HCL|GKE|GCE|SNP|TDX|TPM|EVENTLOG)(-[A-Z]+)+$/);
   }
 });
 

@@ -1,10 +1,10 @@
 /** One broker: its state and its routes (docs/protocol.md, Listeners). */
 import { type Bytes, b64u, fromB64u } from '../../attestation/bytes.ts';
-import type { Collateral } from '../../attestation/collateral/collateral.ts';
+import type { Collateral, CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { Attester } from '../../attestation/evidence.ts';
 import { refuse } from '../../attestation/refusal.ts';
 import { verifyAttested } from '../protocol/appraised.ts';
-import type { CellConfig } from '../protocol/cell.ts';
+import { type CellConfig, platformOf } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
 import type { Log } from '../protocol/log.ts';
 import {
@@ -36,8 +36,8 @@ export interface BrokerOptions {
   /** For tests of what happens when it throws or hangs. */
   readonly verify?: typeof verifyAttested;
   readonly verifyMs?: number;
-  /** Lookup of what vendors publish; whoever starts the broker keeps it current. Absent: evidence that needs any is refused. */
-  readonly collateral?: Collateral;
+  /** What vendors publish, or who looks for it; whoever starts the broker keeps it current. Absent: evidence that needs any is refused. */
+  readonly collateral?: Collateral | CollateralSupply;
 }
 
 export interface Broker {
@@ -53,7 +53,7 @@ const FRESH_MS = 100;
 const RELEASE = 6 * 1024 * 1024;
 
 export function createBroker(options: BrokerOptions): Broker {
-  const { cell: { cell, epoch, platform, ownerKey }, configDigest, identity, attester, gateway, sealer, now, log } = options;
+  const { cell: { cell, epoch, ownerKey }, configDigest, identity, attester, gateway, sealer, now, log } = options;
   const challenges = new Challenges({ now });
   const sessions = new Sessions({ identity, cell, now });
   const receipts = new Receipts({ identity, store: gateway.storeReceipts, now });
@@ -62,7 +62,7 @@ export function createBroker(options: BrokerOptions): Broker {
     fetch: gateway.policy, ownerKey: fromB64u(ownerKey), now, log,
     onChange: () => { sessions.endAll(); tenantKeys.clear(); },
   });
-  const vouching = { identity, attester, platform, cell, configDigest };
+  const vouching = { identity, attester, platform: platformOf(options.cell, 'broker'), cell, configDigest };
   const verify = options.verify ?? verifyAttested;
 
   const routes: Record<string, Route> = {
@@ -115,7 +115,7 @@ export function createBroker(options: BrokerOptions): Broker {
     '/v1/release': jsonRoute(releaseRequestSchema, RELEASE, async ({ input, body, header }) => {
       const inForce = await policy.current();
       const session = await sessions.authorize(signedCall(header, body), { role: 'counter', policyDigest: inForce.digest });
-      const answer = await release({ tenantKeys, receipts }, session, inForce.policy, input.items);
+      const answer = await release({ tenantKeys, receipts, region: options.cell.region }, session, inForce.policy, input.items);
       const codes = answer.items.flatMap((item) => (item.ok ? [] : [item.problem.code]));
       log.info('release', { count_jobs: input.items.length, session: session.payload.sid, ...(codes.length === 0 ? {} : { codes }) });
       return answer;

@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bytes } from '../../attestation/bytes.ts';
+import { createSupply } from '../../attestation/collateral/supply.ts';
 import { attesterFor } from '../protocol/attester.ts';
-import { origin, parseCell } from '../protocol/cell.ts';
+import { endpointsOf, origin, parseCell, platformOf } from '../protocol/cell.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { createBroker } from './broker.ts';
@@ -26,11 +27,13 @@ async function start(data: string): Promise<void> {
   const [identity, attester] = await Promise.all([createIdentity(), attesterFor(cell, 'broker', data, now)]);
   const gateway = gatewayClient({ origin: origin(cell.gateway.internal), identity, now });
   const sealer = localFileSealer({ file: join(data, 'broker', 'sealer.key'), nothingSealed: gateway.nothingSealed });
-  const broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log });
+  const collateral = createSupply({ folder: join(data, 'collateral', 'broker'), endpoints: endpointsOf(cell), now, onError: (error) => log.warn('collateral-not-refreshed', errorFields(error)) });
+  const stopCollateral = collateral.keepCurrent();
+  const broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, collateral: collateral.collect });
   const server = httpServer(broker.routes, log);
   server.on('error', (error) => { log.error('listener-failed', errorFields(error)); process.exit(1); });
   server.listen(cell.broker.port, cell.broker.host, () => {
-    log.info('ready', { instance: identity.instance, cell: cell.cell, platform: cell.platform, host: cell.broker.host, port: cell.broker.port, pid: process.pid });
+    log.info('ready', { instance: identity.instance, cell: cell.cell, platform: platformOf(cell, 'broker'), host: cell.broker.host, port: cell.broker.port, pid: process.pid });
   });
 
   let stopped = false;
@@ -45,6 +48,7 @@ async function start(data: string): Promise<void> {
     stopped = true;
     log.info('stopping', { signal });
     clearTimeout(timer);
+    stopCollateral();
     server.close(() => process.exit(0));
     // A connection whose request just ended is kept alive for a next one: not now.
     setInterval(() => server.closeIdleConnections(), 25);

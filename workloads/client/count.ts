@@ -170,11 +170,11 @@ async function finish(options: ClientOptions, stored: StoredJob, first: Verified
 async function verifyUnderItsPolicy(options: ClientOptions, evidence: ResultEvidence, stored: StoredJob, first: VerifiedManifest) {
   const now = seconds(options.now);
   try {
-    return { manifest: first, verified: await verifyResult(evidence, stored.sent, first, now) };
+    return { manifest: first, verified: await verifyResult(evidence, stored.sent, first, now, options.collateral) };
   } catch (error) {
     if (!(error instanceof Refusal) || error.code !== 'BINDING_POLICY') throw error;
     const manifest = await requestManifest({ ...options, zone: stored.zone, now });
     if (manifest.policy.policy.revision <= first.policy.policy.revision) throw error;
-    return { manifest, verified: await verifyResult(evidence, stored.sent, manifest, now) };
+    return { manifest, verified: await verifyResult(evidence, stored.sent, manifest, now, options.collateral) };
   }
 }

@@ -3,7 +3,9 @@
  * signed by the owner whose key was pinned, the broker's evidence answers this client's nonce and covers the manifest's exact bytes.
  */
 import { type Bytes, b64u, equal, fromB64u, fromHex, hex, randomBytes, sha256, text } from '../../attestation/bytes.ts';
-import type { Appraisal } from '../../attestation/claims.ts';
+import type { Appraisal, NormalizedClaims } from '../../attestation/claims.ts';
+import { isDated } from '../../attestation/evidence.ts';
+import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import { Refusal, refuse } from '../../attestation/refusal.ts';
 import { verifyAttested } from '../protocol/appraised.ts';
 import { type VerifiedDirectory, type VerifiedPolicy, verifyDirectory, verifyPolicy } from '../protocol/documents.ts';
@@ -11,6 +13,7 @@ import { thumbprint } from '../protocol/jws.ts';
 import { type KeyManifest, type ManifestResponse, manifestSchema, type TenantKey } from '../protocol/messages.ts';
 import type { CellDirectory } from '../protocol/owner.ts';
 import type { Api } from './api.ts';
+import { supplyFor } from './collateral.ts';
 import { checkMark, keepMark, type Mark, type SeenStore } from './seen.ts';
 import { type OnStep, step } from './steps.ts';
 
@@ -24,6 +27,8 @@ export interface Expected {
   readonly zone: string;
   /** The cell that must answer; any of the owner's directory otherwise. */
   readonly cell?: string | undefined;
+  /** What this client gets from vendors or a bundle by itself, before what the gateway brings. */
+  readonly collateral?: CollateralSupply | undefined;
 }
 
 export interface VerifiedManifest {
@@ -116,13 +121,12 @@ export async function verifyManifest(input: Verification): Promise<VerifiedManif
 
   const bytes = fromB64u(response.manifest);
   const appraisal = await step(onStep, 'evidence', 'the broker\'s evidence over this client\'s nonce', async () => verifyAttested({
-    attested: { evidence: response.evidence, binding: response.binding }, policy: policy.policy, now, mode,
+    attested: { evidence: response.evidence, binding: response.binding }, policy: policy.policy, now, mode, collateral: supplyFor(input.collateral, response.collateral, now),
     expect: {
       role: 'broker', cell: cell.name, challengeId: fromB64u(request.challenge_id), nonce: fromB64u(request.nonce), audience: request.audience,
       policyDigest: policy.digest, payloadDigest: await sha256(bytes), configDigest: fromHex(cell.configDigest),
     },
   }), (a) => ({ detail: `${a.claims.platform}, ${a.status}${a.claims.anchor === 'development' ? ', simulated' : ''}: ${a.claims.checks.filter((c) => c.result === 'pass').length} checks`, raw: { appraisal: a, evidence: response.evidence, binding: response.binding } }));
-  if (mode === 'replay') requireValidAt(appraisal.claims.time.evidenceAt, policy, directory);
 
   const manifest = await step(onStep, 'manifest', 'the tenant\'s keys, bound by that evidence', async () => {
     const parsed = parseManifest(bytes);
@@ -132,6 +136,7 @@ export async function verifyManifest(input: Verification): Promise<VerifiedManif
     return parsed;
   }, (m) => ({ detail: `${m.keys.length} keys of ${m.tenant_id}, broker ${m.broker.instance}, receipt ${m.receipts_head.seq}`, raw: m }));
 
+  if (mode === 'replay') requireValidAt(timeOf(appraisal.claims, manifest.issued_at), policy, directory);
   if (seen !== undefined) for (const one of marks) await keepMark(seen, one);
   return { request, response, policy, directory, cell, manifest, appraisal, simulated: appraisal.claims.anchor !== 'production' };
 }
@@ -144,6 +149,9 @@ function listedCell(directory: CellDirectory, answered: string, wanted: string |
   }
   return entry;
 }
+
+/** Evidence of a vTPM or of a processor has no date: of such evidence it is what the key that it covers says of the time. @param said epoch seconds */
+export const timeOf = ({ time, platform }: Pick<NormalizedClaims, 'time' | 'platform'>, said: number): number => (isDated(platform) ? time.evidenceAt : said);
 
 /** Stored documents are judged at the time of the evidence. @throws Refusal POLICY_EXPIRED, DIRECTORY_EXPIRED */
 function requireValidAt(time: number, { policy }: VerifiedPolicy, { directory }: VerifiedDirectory): void {

@@ -14,9 +14,10 @@
  * It holds neither picture nor key. The count is in the result: a receipt is as confidential as that.
  */
 import { z } from 'zod';
+import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import { Refusal, refuse } from '../../attestation/refusal.ts';
 import { thumbprint } from '../protocol/jws.ts';
-import { attestedSchema, type CountResult, manifestRequestSchema, manifestResponseSchema } from '../protocol/messages.ts';
+import { attestedSchema, type CountResult, manifestRequestSchema, manifestResponseSchema, wireCollateralSchema } from '../protocol/messages.ts';
 import { b64uText, compactJws, hexText, jobId, tenantId } from '../protocol/wire.ts';
 import { type VerifiedManifest, verifyManifest } from './manifest.ts';
 import { type ResultCheck, type ResultEvidence, type Sent, verifyResult } from './result.ts';
@@ -30,7 +31,7 @@ export const receiptSchema = z.strictObject({
   owner: b64uText(32),
   request: manifestRequestSchema,
   manifest: manifestResponseSchema,
-  counter: attestedSchema.extend({ ear: compactJws }),
+  counter: attestedSchema.extend({ ear: compactJws, collateral: wireCollateralSchema.optional() }),
   result: compactJws,
   sent: z.strictObject({ tenant_id: tenantId, job_id: jobId, message_id: b64uText(32), commitment: b64uText(32), body_digest: hexText(32) }),
   receipts: z.array(compactJws).max(64),
@@ -62,9 +63,10 @@ export async function makeReceipt(ownerKey: Uint8Array, manifest: VerifiedManife
 /**
  * Recomputes everything, offline.
  * @param now epoch seconds; certificates and documents are judged at the time of the evidence, which must not lie ahead
+ * @param collateral the vendors' lists, where those in the receipt have ended: evidence without a date is judged now
  * @throws Refusal RECEIPT_FORMAT, RECEIPT_OWNER, and whatever manifest and result are refused with
  */
-export async function verifyReceipt(receipt: unknown, ownerKey: Uint8Array, now: number): Promise<ReceiptVerdict> {
+export async function verifyReceipt(receipt: unknown, ownerKey: Uint8Array, now: number, collateral?: CollateralSupply): Promise<ReceiptVerdict> {
   const parsed = receiptSchema.safeParse(receipt);
   if (!parsed.success) {
     throw new Refusal(parsed.error.issues.slice(0, 16).map((issue) => ({ code: 'RECEIPT_FORMAT', path: ['receipt', ...issue.path.map(String)].join('.'), have: issue.code, next: `Not a receipt of this version: ${issue.message}.` })));
@@ -74,8 +76,8 @@ export async function verifyReceipt(receipt: unknown, ownerKey: Uint8Array, now:
   if (r.owner !== owner) refuse('RECEIPT_OWNER', 'receipt.owner', 'The receipt was made under another owner\'s key than the one you trust.', { have: r.owner, need: owner });
 
   const zone = zoneOf(r);
-  const manifest = await verifyManifest({ request: r.request, response: r.manifest, ownerKey, tenant: r.sent.tenant_id, zone, now, mode: 'replay' });
-  const { payload, appraisal, checks } = await verifyResult({ result: r.result, counter: r.counter, receipts: r.receipts }, r.sent, manifest, now);
+  const manifest = await verifyManifest({ request: r.request, response: r.manifest, ownerKey, tenant: r.sent.tenant_id, zone, now, mode: 'replay', collateral });
+  const { payload, appraisal, checks } = await verifyResult({ result: r.result, counter: r.counter, receipts: r.receipts }, r.sent, manifest, now, collateral);
   const simulated = manifest.simulated || appraisal.claims.anchor !== 'production';
   if (r.simulated !== simulated || (r.notice !== undefined) !== simulated) {
     refuse('RECEIPT_FORMAT', 'receipt.simulated', 'The receipt says something else about its hardware than its evidence does.', { have: `${r.simulated}, ${r.notice ?? 'no notice'}`, need: String(simulated) });

@@ -6,14 +6,17 @@ import { b64u, fromB64u, fromHex, text } from '../../attestation/bytes.ts';
 import { canonicalJson } from '../../attestation/canonical.ts';
 import { claimsDigest } from '../../attestation/claims-digest.ts';
 import type { Appraisal, NormalizedClaims } from '../../attestation/claims.ts';
+import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
+import { isDated } from '../../attestation/evidence.ts';
 import { type EarPayload, earSchema, verifyEar } from '../../attestation/ear.ts';
 import { Refusal, refuse, type RefusalCode } from '../../attestation/refusal.ts';
 import { verifyAttested } from '../protocol/appraised.ts';
 import { open } from '../protocol/hpke.ts';
 import { decodeJwsUnverified, verifyJws } from '../protocol/jws.ts';
 import { resultAad, resultInfo } from '../protocol/labels.ts';
-import { type Attested, type BrokerReceipt, brokerReceiptSchema, type ResultPayload, resultPayloadSchema, type Sealed } from '../protocol/messages.ts';
-import type { VerifiedManifest } from './manifest.ts';
+import { type Attested, type BrokerReceipt, brokerReceiptSchema, type ResultPayload, resultPayloadSchema, type Sealed, type WireCollateral } from '../protocol/messages.ts';
+import { supplyFor } from './collateral.ts';
+import { timeOf, type VerifiedManifest } from './manifest.ts';
 
 export const RESULT_TYPE = 'ccc-result+jws';
 export const BROKER_RECEIPT_TYPE = 'ccc-broker-receipt+jws';
@@ -37,7 +40,7 @@ export interface ResultCheck { readonly id: string; readonly result: 'pass' | 'n
 export interface ResultEvidence {
   /** The result's compact JWS. */
   readonly result: string;
-  readonly counter: Attested & { readonly ear: string };
+  readonly counter: Attested & { readonly ear: string; readonly collateral?: WireCollateral | undefined };
   /** The broker's receipts for the job. */
   readonly receipts: readonly string[];
 }
@@ -62,15 +65,15 @@ export async function openResult(sealed: Sealed, privateKey: Uint8Array, tenantI
   }
 }
 
-/** @param now epoch seconds @throws Refusal */
-export async function verifyResult(evidence: ResultEvidence, sent: Sent, manifest: VerifiedManifest, now: number): Promise<VerifiedResult> {
+/** @param now epoch seconds @param collateral what this client gets by itself, before what came with the result @throws Refusal */
+export async function verifyResult(evidence: ResultEvidence, sent: Sent, manifest: VerifiedManifest, now: number, collateral?: CollateralSupply): Promise<VerifiedResult> {
   const { counter } = evidence;
   const appraisal = await verifyAttested({
-    attested: { evidence: counter.evidence, binding: counter.binding }, policy: manifest.policy.policy, now, mode: 'replay',
+    attested: { evidence: counter.evidence, binding: counter.binding }, policy: manifest.policy.policy, now, mode: 'replay', collateral: supplyFor(collateral, counter.collateral, now),
     expect: { role: 'counter', cell: manifest.cell.name, policyDigest: manifest.policy.digest, payloadDigest: new Uint8Array(32), configDigest: fromHex(manifest.cell.configDigest) },
   });
-  requireInForce(appraisal, manifest);
   const payload = await verifyJws(evidence.result, RESULT_TYPE, fromB64u(counter.binding.signing_key), resultPayloadSchema, 'RESULT_SIGNATURE', 'RESULT_FORMAT');
+  requireInForce(timeOf(appraisal.claims, payload.at), manifest);
   checkPayload(payload, sent, manifest);
   const ear = await checkEar(counter, manifest);
   await checkClaims(payload, appraisal, ear.payload);
@@ -90,8 +93,7 @@ export async function verifyResult(evidence: ResultEvidence, sent: Sent, manifes
 }
 
 /** The owner's policy had not ended when the counter attested: a replay has no clock of its own to tell. @throws Refusal POLICY_EXPIRED */
-function requireInForce({ claims }: Appraisal, { policy: { policy } }: VerifiedManifest): void {
-  const { evidenceAt } = claims.time;
+function requireInForce(evidenceAt: number, { policy: { policy } }: VerifiedManifest): void {
   if (evidenceAt > policy.notAfter + CLOCK_SKEW) {
     refuse('POLICY_EXPIRED', 'policy.notAfter', 'The counter attested under a policy that had ended; count the picture again.', { have: String(policy.notAfter), need: `at least ${evidenceAt}` });
   }
@@ -143,8 +145,18 @@ function readEar(jwt: string): EarPayload {
   }
 }
 
-/** Time of verification and the list of checks differ between a live verification and this replay; nothing else may. */
-const lasting = ({ time, checks: _, ...rest }: NormalizedClaims) => canonicalJson({ ...rest, time: { evidenceAt: time.evidenceAt, challengeId: time.challengeId, nonce: time.nonce } });
+/**
+ * Between a live verification and this replay differ the time, the list of checks, and what comes of the vendors' lists of that day, not of the evidence: revocation,
+ * the word on a TCB, the age of a token. Both were appraised, each on its day; nothing else may differ.
+ */
+function lasting({ time, checks: _, collateral: __, hardware, tcb, services, platform, ...rest }: NormalizedClaims): string {
+  const { revocation: ___, ...chip } = hardware;
+  const { status: ____, date: _____, evaluationNumber: ______, advisories: _______, ...versions } = tcb;
+  return canonicalJson({
+    ...rest, platform, hardware: chip, tcb: versions, services: services?.map(({ ageSeconds: ________, ...service }) => service) ?? [],
+    time: { ...(isDated(platform) ? { evidenceAt: time.evidenceAt } : {}), challengeId: time.challengeId, nonce: time.nonce },
+  });
+}
 
 async function checkClaims(p: ResultPayload, appraisal: Appraisal, ear: EarPayload): Promise<void> {
   const released = ear.submods[appraisal.claims.platform]?.ear_attester_claims as unknown as NormalizedClaims | undefined;

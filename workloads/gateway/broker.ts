@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { z } from 'zod';
 import { b64u, fromB64u, randomBytes } from '../../attestation/bytes.ts';
+import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import { Refusal } from '../../attestation/refusal.ts';
 import { verifyAttested } from '../protocol/appraised.ts';
 import { type CellConfig, origin } from '../protocol/cell.ts';
@@ -82,6 +83,8 @@ const MAX_INSTANCES = 8;
 export interface BrokerTrustOptions {
   readonly client: BrokerClient; readonly documents: OwnerDocuments; readonly cell: CellConfig; readonly configDigest: Uint8Array;
   readonly limits: Limits; readonly now: Clock; readonly log: Log;
+  /** Absent: evidence that needs what vendors publish is refused. */
+  readonly collateral?: CollateralSupply | undefined;
 }
 
 export class BrokerTrust {
@@ -141,7 +144,7 @@ export class BrokerTrust {
   }
 
   async #verify(): Promise<void> {
-    const { client, documents, cell, configDigest, now, log } = this.#options;
+    const { client, documents, cell, configDigest, now, log, collateral } = this.#options;
     const held = await documents.policy();
     const challengeId = randomBytes(16);
     const nonce = randomBytes(32);
@@ -149,7 +152,7 @@ export class BrokerTrust {
     const { instance, ...attested } = await client.ask('/v1/evidence', { challenge_id: b64u(challengeId), nonce: b64u(nonce), audience }, brokerEvidenceSchema);
     try {
       await verifyAttested({
-        attested, policy: held.policy, now: seconds(now), mode: 'live',
+        attested, policy: held.policy, now: seconds(now), mode: 'live', collateral,
         expect: {
           role: 'broker', cell: cell.cell, challengeId, nonce, audience, policyDigest: held.digest, payloadDigest: new Uint8Array(32), configDigest: Uint8Array.from(configDigest),
         },

@@ -1,5 +1,6 @@
 /** What every route of the gateway has at hand. */
 import type { Bytes } from '../../attestation/bytes.ts';
+import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { ApiKey, Ledger } from '../ledger/ledger.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
@@ -30,6 +31,7 @@ export interface Core {
   readonly rates: RateLimiter;
   readonly load: Load;
   readonly health: Health;
+  readonly collateral: CollateralSupply | undefined;
   readonly keepDocuments: (documents: Documents) => Promise<void>;
   /** Aborted when the gateway stops: long polls and event streams end. */
   readonly closing: AbortSignal;

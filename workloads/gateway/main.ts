@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bytes } from '../../attestation/bytes.ts';
+import { createSupply } from '../../attestation/collateral/supply.ts';
 import { openBlobs } from '../ledger/blobs.ts';
 import { openLedger } from '../ledger/ledger.ts';
-import { origin, parseCell } from '../protocol/cell.ts';
+import { endpointsOf, origin, parseCell } from '../protocol/cell.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { listenAdmin } from './admin-socket.ts';
@@ -52,8 +53,9 @@ async function main(): Promise<void> {
   const { cell, configDigest } = await parseCell(bytes(await readFile(at('cell.json'))));
   const ledger = await openLedger({ url, now: Date.now, cell: cell.cell });
   const page = values.page ?? PAGE;
+  const collateral = createSupply({ folder: at('collateral/gateway'), endpoints: endpointsOf(cell), now: Date.now, onError: (error) => log.warn('collateral not refreshed', errorFields(error)) });
   const gateway = await createGateway({
-    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs },
+    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, collateral: collateral.collect,
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
       if (policy !== undefined) await replaceFile(at('policy.jws'), policy);
@@ -62,7 +64,7 @@ async function main(): Promise<void> {
     ...(existsSync(join(page, 'index.html')) ? { pageFolder: page } : {}),
   });
 
-  const stops = [every(LIMITS.sweepMs, 'jobs', () => gateway.sweep()), every(LIMITS.orphanSweepMs, 'store', () => gateway.sweepOrphans())];
+  const stops = [collateral.keepCurrent(), every(LIMITS.sweepMs, 'jobs', () => gateway.sweep()), every(LIMITS.orphanSweepMs, 'store', () => gateway.sweepOrphans())];
   onStop((signal) => {
     log.info('stopping', { signal });
     for (const end of stops) end();

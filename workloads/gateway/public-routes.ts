@@ -1,6 +1,9 @@
 /** The public interface, /v1: what `GET /v1/openapi.json` describes. */
 import { z } from 'zod';
-import { attestedSchema, jobEventSchema, jobSchema, JOB_STATES, manifestRequestSchema, manifestResponseSchema, brokerManifestSchema } from '../protocol/messages.ts';
+import { b64u } from '../../attestation/bytes.ts';
+import { isVendorSigned } from '../../attestation/collateral/collateral.ts';
+import { toEvidence } from '../protocol/evidence.ts';
+import { attestedSchema, jobEventSchema, jobSchema, JOB_STATES, manifestRequestSchema, manifestResponseSchema, MAX_COLLATERAL_BYTES, MAX_COLLATERAL_ITEMS, brokerManifestSchema, type WireCollateral, type WireEvidence } from '../protocol/messages.ts';
 import { CccError } from '../protocol/problem.ts';
 import { compactJws, jobId } from '../protocol/wire.ts';
 import type { Scope } from './api-keys.ts';
@@ -40,7 +43,7 @@ export function publicRoutes(core: Core): Route<PublicAuth>[] {
         const { jws: policy } = await core.documents.policy();
         const { jws: directory } = core.documents.directory();
         const answer = await core.broker.ask('/v1/manifest', { ...body, tenant_id: tenantOf(request) }, brokerManifestSchema);
-        return { ...answer, policy, directory };
+        return { ...answer, policy, directory, ...await carried(core, answer.evidence) };
       },
     }),
     route({
@@ -83,7 +86,7 @@ export function publicRoutes(core: Core): Route<PublicAuth>[] {
           core.ledger.receiptsFor(row.tenantId, row.jobId),
         ]);
         const counter = counterSchema.safeParse(session?.evidence);
-        return { ...toJob(row), ...(row.result === undefined ? {} : { result: row.result }), ...(counter.success ? { counter: counter.data } : {}), receipts };
+        return { ...toJob(row), ...(row.result === undefined ? {} : { result: row.result }), ...(counter.success ? { counter: { ...counter.data, ...await carried(core, counter.data.evidence) } } : {}), receipts };
       },
     }),
     route({
@@ -118,3 +121,10 @@ export function publicRoutes(core: Core): Route<PublicAuth>[] {
 
 /** What `POST /internal/v1/sessions` keeps of a counter. */
 export const counterSchema = attestedSchema.extend({ ear: compactJws });
+
+/** What vendors signed and a client needs to verify this evidence, for those that reach no vendor, as a page does not. Clients believe it for the vendors' signatures only. */
+async function carried(core: Core, evidence: WireEvidence): Promise<{ collateral?: WireCollateral }> {
+  const supplied = await core.collateral?.(toEvidence(evidence));
+  const items = (supplied?.items ?? []).filter(({ kind, bytes }) => isVendorSigned(kind) && bytes.length <= MAX_COLLATERAL_BYTES).slice(0, MAX_COLLATERAL_ITEMS);
+  return items.length === 0 ? {} : { collateral: items.map(({ kind, key, bytes }) => ({ kind, key, bytes: b64u(bytes) })) };
+}

@@ -1,6 +1,7 @@
 /** The gateway's three listeners, wired and not listening: main.ts gives them ports, tests inject. */
 import type { FastifyInstance } from 'fastify';
 import type { Bytes } from '../../attestation/bytes.ts';
+import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { Blobs } from '../ledger/blobs.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CellConfig } from '../protocol/cell.ts';
@@ -36,6 +37,8 @@ export interface GatewayOptions {
   readonly now: Clock;
   readonly log: Log;
   readonly limits?: Partial<Limits>;
+  /** What vendors publish, for evidence of the broker and for clients. */
+  readonly collateral?: CollateralSupply;
   /** Folder of the built web page. */
   readonly pageFolder?: string;
   /** Called with documents that came into force, to keep copies. */
@@ -62,10 +65,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const documents = new OwnerDocuments({ ledger, ownerKey: cell.ownerKey, now, log });
   await documents.load(options.documents ?? {});
   const broker = new BrokerClient({ origin: options.broker.origin, limits });
-  const trust = new BrokerTrust({ client: broker, documents, cell, configDigest, limits, now, log });
+  const trust = new BrokerTrust({ client: broker, documents, cell, configDigest, limits, now, log, collateral: options.collateral });
   const store = new MessageStore({ blobs, ledger, now, orphanAgeMs: limits.orphanAgeMs });
   const core: Core = {
-    cell, configDigest, now, limits, log, ledger, store, documents, broker, trust,
+    cell, configDigest, now, limits, log, ledger, store, documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),

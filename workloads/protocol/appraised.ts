@@ -4,8 +4,9 @@ import { appraise, requireAcceptable } from '../../attestation/appraise.ts';
 import { type Bytes, equal, hex } from '../../attestation/bytes.ts';
 import { ChainCache } from '../../attestation/chain-cache.ts';
 import type { Appraisal } from '../../attestation/claims.ts';
-import type { Collateral } from '../../attestation/collateral/collateral.ts';
+import { type Collateral, collateralOf, type CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { BindingFields, Role } from '../../attestation/evidence.ts';
+import { confidentialSpace } from '../../attestation/platforms/confidential-space/verify.ts';
 import { type Reason, Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { adapterFor } from '../../attestation/registry.ts';
 import { requiredRegisters } from '../../attestation/policy.ts';
@@ -32,8 +33,8 @@ interface Common {
   readonly policy: OwnerPolicy;
   /** Epoch seconds. */
   readonly now: number;
-  /** What vendors publish, as of now: revocation lists, TCB information. Absent: none, and hardware that needs it is refused. */
-  readonly collateral?: Collateral | undefined;
+  /** What vendors publish, as of now (revocation lists, TCB information), or who looks for it. Absent: none, and hardware that needs it is refused. */
+  readonly collateral?: Collateral | CollateralSupply | undefined;
 }
 export type VerifyAttested = Common & ({ readonly mode: 'live'; readonly expect: AttestedExpectation } | { readonly mode: 'replay'; readonly expect: ReplayExpectation });
 
@@ -93,11 +94,22 @@ export async function verifyAttested({ attested, expect, policy, now, mode, coll
     reasons.push({ code: 'BINDING_PLATFORM', path: 'binding.platform', have: `${binding.platform}, ${evidence.platform}`, need: [...new Set(rules.references.map((r) => r.platform))].join(', '), next: 'Use a platform that the owner\'s policy has reference values for.' });
   }
   if (reasons.length > 0) throw new Refusal(reasons);
-  const adapter: AttestationAdapter = adapterFor(binding.platform);
-  const trust = trustFromPolicy(policy, now, collateral);
+  const adapter: AttestationAdapter = binding.platform === 'confidential-space' ? confidentialSpace : adapterFor(binding.platform);
+  const supplied = typeof collateral === 'function' ? await collateral(evidence, policy.gce) : undefined;
+  const trust = trustFromPolicy(policy, now, typeof collateral === 'function' ? collateralOf(supplied?.items ?? []) : collateral);
   const expected = { platform: binding.platform, binding, registers: requiredRegisters(rules, binding.platform) };
-  const claims = mode === 'live' ? await adapter.verify(evidence, { ...expected, maxAgeSeconds: rules.maxAgeSeconds }, trust) : await adapter.verifyReplay(evidence, expected, trust);
-  const appraisal = await appraise(claims, rules);
-  requireAcceptable(appraisal, mode);
-  return appraisal;
+  try {
+    const claims = mode === 'live' ? await adapter.verify(evidence, { ...expected, maxAgeSeconds: rules.maxAgeSeconds }, trust) : await adapter.verifyReplay(evidence, expected, trust);
+    const appraisal = await appraise(claims, rules);
+    requireAcceptable(appraisal, mode);
+    return appraisal;
+  } catch (error) {
+    throw withReasons(error, supplied?.reasons ?? []);
+  }
+}
+
+/** What is absent is so for a reason: that comes first, since "the vendor does not answer" passes and "there is none" does not. */
+function withReasons(error: unknown, why: readonly Reason[]): unknown {
+  const absent = error instanceof Refusal && error.codes.some((code) => code === 'COLLATERAL_ABSENT' || code === 'CRL_ABSENT');
+  return absent && why.length > 0 ? new Refusal([...why, ...error.reasons]) : error;
 }

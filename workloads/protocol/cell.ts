@@ -1,10 +1,19 @@
 /** `cell.json`: one file per cell, the same for each of its processes. Its SHA-256 is the config digest of the evidence. */
 import { z } from 'zod';
 import { type Bytes, sha256 } from '../../attestation/bytes.ts';
-import { PLATFORMS } from '../../attestation/evidence.ts';
+import { type Endpoints, NO_ENDPOINTS } from '../../attestation/collateral/endpoints.ts';
+import { PLATFORMS, type Platform, type Role } from '../../attestation/evidence.ts';
 import { b64uText, cellName } from './wire.ts';
 
 const endpoint = z.strictObject({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65_535) });
+
+const url = z.url({ protocol: /^https?$/ }).max(512);
+const urls = z.record(z.string().min(1).max(512), url);
+
+/** Where the cell's verifiers get what vendors publish (attestation/collateral/endpoints.ts). What is absent is asked of nobody, and evidence that needs it is refused. */
+export const collateralSchema = z.strictObject({
+  amdKds: url, intelPcs: url, intelRootCrl: url, intelUpdate: z.enum(['standard', 'early']), azureThim: url, gceEndorsements: url, gceHosts: url, authorities: urls, lists: urls, issuers: urls,
+}).partial();
 
 export const cellSchema = z.strictObject({
   cell: cellName,
@@ -12,6 +21,9 @@ export const cellSchema = z.strictObject({
   region: z.string().min(1).max(64),
   epoch: z.number().int().min(1),
   platform: z.enum(PLATFORMS),
+  /** The broker's, where it is another: evidence of a GKE node is no broker's, so that a Confidential Space instance is the broker there. */
+  brokerPlatform: z.enum(PLATFORMS).optional(),
+  collateral: collateralSchema.optional(),
   /** A software TEE under a development root: proves nothing about hardware. */
   simulated: z.boolean(),
   /** The owner's raw Ed25519 public key: part of the measured configuration. */
@@ -27,3 +39,10 @@ export async function parseCell(file: Bytes): Promise<{ cell: CellConfig; config
 }
 
 export const origin = (at: { host: string; port: number }): string => `http://${at.host}:${at.port}`;
+
+export const platformOf = (cell: Pick<CellConfig, 'platform' | 'brokerPlatform'>, role: Role): Platform => (role === 'broker' ? cell.brokerPlatform ?? cell.platform : cell.platform);
+
+export function endpointsOf({ collateral = {} }: Pick<CellConfig, 'collateral'>): Endpoints {
+  const stated = Object.entries(collateral).filter(([, value]) => value !== undefined);
+  return { ...NO_ENDPOINTS, ...Object.fromEntries(stated) };
+}

@@ -3,6 +3,7 @@
  * validation and the types come from here. docs/protocol.md draws the flow.
  */
 import { z } from 'zod';
+import { COLLATERAL_KINDS } from '../../attestation/collateral/collateral.ts';
 import { PLATFORMS, ROLES } from '../../attestation/evidence.ts';
 import { RECEIVING_KEY_LENGTH } from '../../attestation/binding.ts';
 import { b64uText, cellName, compactJws, epochSeconds, hexText, jobId, keyId, tenantId, zoneName } from './wire.ts';
@@ -35,6 +36,12 @@ export const attestedSchema = z.strictObject({ evidence: evidenceSchema, binding
 export type WireEvidence = z.infer<typeof evidenceSchema>;
 export type WireBinding = z.infer<typeof bindingSchema>;
 export type Attested = z.infer<typeof attestedSchema>;
+
+/** What vendors signed and evidence needs beside itself: collateral/collateral.ts. Whoever hands it on is trusted for none of it. */
+export const MAX_COLLATERAL_BYTES = 2 * 1024 * 1024;
+export const MAX_COLLATERAL_ITEMS = 16;
+export const wireCollateralSchema = z.array(z.strictObject({ kind: z.enum(COLLATERAL_KINDS), key: z.string().min(1).max(512), bytes: b64uText(1, MAX_COLLATERAL_BYTES) })).max(MAX_COLLATERAL_ITEMS);
+export type WireCollateral = z.infer<typeof wireCollateralSchema>;
 
 /** HPKE base mode, X-Wing: the encapsulated key and the ciphertext. */
 export const sealedSchema = z.strictObject({ enc: b64uText(1120), ct: b64uText(16, 65_536) });
@@ -76,7 +83,7 @@ export type TenantKey = z.infer<typeof tenantKeySchema>;
 
 /** Broker's answer; the gateway adds the owner's documents. */
 export const brokerManifestSchema = attestedSchema.extend({ manifest: b64uText(1, 65_536) });
-export const manifestResponseSchema = brokerManifestSchema.extend({ policy: compactJws, directory: compactJws });
+export const manifestResponseSchema = brokerManifestSchema.extend({ policy: compactJws, directory: compactJws, collateral: wireCollateralSchema.optional() });
 export type ManifestResponse = z.infer<typeof manifestResponseSchema>;
 
 // Counter -> gateway (internal) -> broker: challenge, attest, release
@@ -180,7 +187,7 @@ export const jobSchema = z.strictObject({
   /** Present once the job is final and a counter sealed its verdict. */
   result: sealedSchema.optional(),
   /** The counter's attestation: evidence, binding and the broker's EAR on it. */
-  counter: attestedSchema.extend({ ear: compactJws }).optional(),
+  counter: attestedSchema.extend({ ear: compactJws, collateral: wireCollateralSchema.optional() }).optional(),
   /** The broker's receipts for this job. */
   receipts: z.array(compactJws).optional(),
 });

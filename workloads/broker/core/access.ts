@@ -37,11 +37,20 @@ export function checkMessage(policy: OwnerPolicy, rule: TenantRule, context: Enc
   if (reasons.length > 0) throw new Refusal(reasons);
 }
 
+export interface Place { readonly region: string | undefined; readonly origin: NormalizedClaims['cloud']['origin'] }
+
+/**
+ * Where a workload is. Evidence of Azure and of most GKE nodes names no region: then it is the one of the cell's configuration, whose digest the evidence covers and
+ * the owner's directory lists, which is an assertion whatever else is proven of the cloud.
+ */
+export function placeOf({ cloud: { region, origin } }: Pick<NormalizedClaims, 'cloud'>, cellRegion: string): Place {
+  return region === undefined ? { region: cellRegion, origin: origin === 'proven' ? 'asserted' : origin } : { region, origin };
+}
+
 /** Whether this workload may see data of that zone. @throws Refusal CLOUD_ORIGIN, SCOPE */
-export function checkWorkload(policy: OwnerPolicy, rule: TenantRule, zoneName: string, claims: NormalizedClaims): void {
+export function checkWorkload(policy: OwnerPolicy, rule: TenantRule, zoneName: string, claims: NormalizedClaims, { region, origin }: Place): void {
   const reasons: Reason[] = [];
   const zone = policy.zones.find(({ name }) => name === zoneName);
-  const { region, origin } = claims.cloud;
   if (zone === undefined || region === undefined || !zone.regions.includes(region)) {
     reasons.push({ code: 'CLOUD_ORIGIN', path: 'claims.cloud.region', have: region ?? 'none', need: zone?.regions.join(', ') ?? 'a zone of the policy', next: 'A counter in a region of this zone has to take the job.' });
   }

@@ -1,7 +1,7 @@
 /** From a challenge to a session: consume, verify, appraise, issue. Anything unforeseen, or too slow, refuses. */
 import { type Bytes, b64u } from '../../../attestation/bytes.ts';
 import { claimsDigest } from '../../../attestation/claims-digest.ts';
-import type { Collateral } from '../../../attestation/collateral/collateral.ts';
+import type { Collateral, CollateralSupply } from '../../../attestation/collateral/collateral.ts';
 import { signEar } from '../../../attestation/ear.ts';
 import { asRefusal, refuse } from '../../../attestation/refusal.ts';
 import type { verifyAttested } from '../../protocol/appraised.ts';
@@ -27,7 +27,7 @@ export interface AttestDeps {
   readonly now: Clock;
   readonly verify: typeof verifyAttested;
   readonly verifyMs?: number;
-  readonly collateral?: Collateral | undefined;
+  readonly collateral?: Collateral | CollateralSupply | undefined;
 }
 
 /** @throws Refusal */

@@ -11,7 +11,7 @@ import type { ReleaseResponse } from '../../protocol/messages.ts';
 import type { OwnerPolicy } from '../../protocol/owner.ts';
 import { toProblem } from '../../protocol/problem.ts';
 import { unwrapDataKey } from '../../protocol/wrap.ts';
-import { checkContext, checkMessage, checkWorkload, tenantRule } from './access.ts';
+import { checkContext, checkMessage, checkWorkload, type Place, placeOf, tenantRule } from './access.ts';
 import type { ReceiptEntry, Receipts } from './receipts.ts';
 import type { BrokerSession } from './sessions.ts';
 import { type OpenKey, type TenantKeys, wipe } from './tenant-keys.ts';
@@ -19,7 +19,7 @@ import { type OpenKey, type TenantKeys, wipe } from './tenant-keys.ts';
 export interface ReleaseItem { readonly tenant_id: string; readonly job_id: string; readonly header: string }
 type Answer = ReleaseResponse['items'][number];
 
-export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'> }
+export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'>; /** Of the cell: see {@link placeOf}. */ readonly region: string }
 
 /** Refusals that no other counter, and no waiting, would change: the job ends. */
 const PERMANENT: ReadonlySet<string> = new Set<RefusalCode>([
@@ -45,10 +45,11 @@ export async function release(deps: ReleaseDeps, session: BrokerSession, policy:
     }
     return keys;
   };
+  const place = placeOf(session.claims, deps.region);
   const judged: Judged[] = [];
   try {
-    for (const item of items) judged.push(await judge(item, session, policy, keysOf));
-    const receipts = await record(deps.receipts, session, judged);
+    for (const item of items) judged.push(await judge(item, session, place, policy, keysOf));
+    const receipts = await record(deps.receipts, session, place, judged);
     return { items: await Promise.all(judged.map((each, i) => answer(each, receipts[i], session))) };
   } finally {
     for (const { opened } of judged) opened?.dataKey.fill(0);
@@ -56,7 +57,7 @@ export async function release(deps: ReleaseDeps, session: BrokerSession, policy:
   }
 }
 
-async function judge(item: ReleaseItem, session: BrokerSession, policy: OwnerPolicy, keysOf: (tenantId: string) => Promise<OpenKey[]>): Promise<Judged> {
+async function judge(item: ReleaseItem, session: BrokerSession, place: Place, policy: OwnerPolicy, keysOf: (tenantId: string) => Promise<OpenKey[]>): Promise<Judged> {
   let parsed: ParsedHeader | undefined;
   try {
     parsed = parseHeader(fromB64u(item.header));
@@ -64,7 +65,7 @@ async function judge(item: ReleaseItem, session: BrokerSession, policy: OwnerPol
     checkContext(context, item);
     const rule = tenantRule(policy, item.tenant_id);
     checkMessage(policy, rule, context);
-    checkWorkload(policy, rule, context.compliance_zone, session.claims);
+    checkWorkload(policy, rule, context.compliance_zone, session.claims, place);
     const opened = await unwrap(parsed, await keysOf(item.tenant_id));
     try {
       await checkDataKey(parsed, opened.dataKey);
@@ -100,15 +101,15 @@ async function unwrap(parsed: ParsedHeader, keys: readonly OpenKey[]): Promise<{
 const codeOf = (error: unknown): string => toProblem(error).code;
 
 /** The stored receipt of each item that may be released; `undefined` where there is none. */
-async function record(receipts: Pick<Receipts, 'append'>, session: BrokerSession, judged: readonly Judged[]): Promise<(string | undefined)[]> {
+async function record(receipts: Pick<Receipts, 'append'>, session: BrokerSession, place: Place, judged: readonly Judged[]): Promise<(string | undefined)[]> {
   try {
-    return await receipts.append(judged.map((each) => entry(each, session)));
+    return await receipts.append(judged.map((each) => entry(each, session, place)));
   } catch {
     return judged.map(() => undefined);
   }
 }
 
-function entry({ item, parsed, opened, error }: Judged, session: BrokerSession): ReceiptEntry {
+function entry({ item, parsed, opened, error }: Judged, session: BrokerSession, { origin }: Place): ReceiptEntry {
   return {
     operation: opened === undefined ? 'refused' : 'released',
     tenant_id: item.tenant_id,
@@ -116,7 +117,7 @@ function entry({ item, parsed, opened, error }: Judged, session: BrokerSession):
     ...(opened === undefined ? {} : { key_id: opened.keyId }),
     // A header that could not be read names no zone.
     zone: parsed?.context.compliance_zone ?? 'unknown',
-    origin: session.claims.cloud.origin,
+    origin,
     session: session.payload.sid,
     claims_digest: session.claimsDigest,
     ...(parsed === undefined ? {} : { message_id: b64u(parsed.messageId) }),
