@@ -29,7 +29,7 @@ const MAY: Record<string, string[]> = {
   'workloads/ledger': ['attestation', 'workloads/protocol'],
   'workloads/detectors': ['attestation', 'workloads/protocol'],
   'workloads/client': ['attestation', 'workloads/protocol'],
-  'workloads/observer': ['attestation', 'workloads/protocol'],
+  'workloads/observer': ['attestation', 'workloads/protocol', 'workloads/ledger', 'workloads/broker'],
   'workloads/gateway': ['attestation', 'workloads/protocol', 'workloads/ledger'],
   'workloads/broker': ['attestation', 'workloads/protocol'],
   'workloads/counter': ['attestation', 'workloads/protocol', 'workloads/detectors', 'workloads/client'],
@@ -48,6 +48,11 @@ describe('dependencies point one way', () => {
   it('the counter takes nothing of the client but the message format', () => {
     const wrong = sources('workloads/counter').flatMap((file) => relativeImports(file).filter((to) => room(to) === 'workloads/client' && to !== 'workloads/client/esdk-node.ts'));
     expect(wrong).toEqual([]);
+  });
+
+  it('an observer takes nothing of broker and ledger but the HTTP server and the connections', () => {
+    const taken = sources('workloads/observer').flatMap((file) => relativeImports(file).filter((to) => ['workloads/broker', 'workloads/ledger'].includes(room(to))));
+    expect([...new Set(taken)].sort()).toEqual(['workloads/broker/http.ts', 'workloads/ledger/database.ts']);
   });
 
   it.each([
