@@ -51,7 +51,20 @@ export interface AzureSettings {
   readonly vmSize: string;
   readonly fleet: { readonly min: number; readonly max: number };
   readonly vnetCidr: string;
-  readonly database: { readonly sku: string; readonly storageMb: number };
+  /** Administrators are a group of the directory: no password of the database exists. */
+  readonly database: { readonly sku: string; readonly storageMb: number; readonly administrators: { readonly objectId: string; readonly name: string } };
+  /** Short name of the location in names of attestation instances (`https://<name>.<short>.attest.azure.net`). */
+  readonly attestationRegion: string;
+  /** Copies of stores and backups in the paired region of `location`, which Azure chooses: only where that is inside the residency. */
+  readonly pairedReplication: boolean;
+  /** A plan costs about 3,000 US dollars a month and serves a whole tenant. */
+  readonly ddosProtection: boolean;
+  /** Gallery of the measured images, `ccc-<role>`; one version per colour, the one that the lock file measured. */
+  readonly images: { readonly subscriptionId: string; readonly resourceGroup: string; readonly gallery: string; readonly versions: Readonly<Record<'blue' | 'green', string>> };
+  /** Raised by one every 90 days: part of the attested keys' names, which are created once. */
+  readonly keyPeriod: number;
+  /** First month of the budget. */
+  readonly budgetStart: string;
   /** An OpenSSH public key that nobody holds the private half of: the API wants one though passwords and SSH are off. */
   readonly adminPublicKey: string;
 }
@@ -134,6 +147,9 @@ const GCP_MIRRORED = {
   metricsAdapter: 'sha256:8113572caabc316a0bf473692e8de6d5e5527a25e51763cdfb605c675ec90a98',
 } as const;
 
+/** One gallery for all environments: an image is promoted by naming its version, never rebuilt. */
+const AZURE_IMAGES = { subscriptionId: '44444444-4444-4444-8444-444444444444', resourceGroup: 'ccc-images', gallery: 'ccc_images', versions: { blue: '1.0.0', green: '1.1.0' } } as const;
+
 const common = {
   costCenter: 'confidential-computing',
   contact: 'ccc-alerts@example.com',
@@ -166,7 +182,8 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     },
     azure: {
       subscriptionId: '11111111-1111-4111-8111-111111111111', tenantId: '99999999-9999-4999-8999-999999999999', location: 'eastus', standbyLocation: 'westus3', zones: ['1', '2', '3'],
-      vmSize: 'Standard_DC4as_v5', fleet: { min: 1, max: 2 }, vnetCidr: '10.30.0.0/16', database: { sku: 'GP_Standard_D2ds_v5', storageMb: 32_768 }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      vmSize: 'Standard_DC4as_v5', fleet: { min: 1, max: 2 }, vnetCidr: '10.30.0.0/16', database: { sku: 'GP_Standard_D2ds_v5', storageMb: 32_768, administrators: { objectId: '11111111-1111-4111-9111-111111111111', name: 'ccc-dev-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      attestationRegion: 'eus', pairedReplication: false, ddosProtection: false, keyPeriod: 1, budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-dev-d7k2', projectNumber: '111111111111', billingAccount: '111111-222222-333333', region: 'us-central1', standbyRegion: 'us-east4', zones: ['us-central1-a', 'us-central1-b', 'us-central1-c'],
@@ -185,7 +202,8 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     },
     azure: {
       subscriptionId: '22222222-2222-4222-8222-222222222222', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
-      vmSize: 'Standard_DC4as_v5', fleet: { min: 2, max: 6 }, vnetCidr: '10.31.0.0/16', database: { sku: 'GP_Standard_D4ds_v5', storageMb: 65_536 }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      vmSize: 'Standard_DC4as_v5', fleet: { min: 2, max: 6 }, vnetCidr: '10.31.0.0/16', database: { sku: 'GP_Standard_D4ds_v5', storageMb: 65_536, administrators: { objectId: '22222222-2222-4222-9222-222222222222', name: 'ccc-staging-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      attestationRegion: 'weu', pairedReplication: true, ddosProtection: false, keyPeriod: 1, budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-staging-s4m9', projectNumber: '222222222222', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
@@ -204,7 +222,8 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     },
     azure: {
       subscriptionId: '33333333-3333-4333-8333-333333333333', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
-      vmSize: 'Standard_DC8as_v5', fleet: { min: 3, max: 24 }, vnetCidr: '10.32.0.0/16', database: { sku: 'MO_Standard_E4ds_v5', storageMb: 131_072 }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      vmSize: 'Standard_DC8as_v5', fleet: { min: 3, max: 24 }, vnetCidr: '10.32.0.0/16', database: { sku: 'MO_Standard_E4ds_v5', storageMb: 131_072, administrators: { objectId: '33333333-3333-4333-9333-333333333333', name: 'ccc-prod-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      attestationRegion: 'weu', pairedReplication: true, ddosProtection: true, keyPeriod: 1, budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-prod-p1x8', projectNumber: '333333333333', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
@@ -278,6 +297,7 @@ export function checkEnvironment(e: Environment): void {
   need(/^[0-9]{6,19}$/.test(e.gcp.projectNumber), at('gcp.projectNumber'), e.gcp.projectNumber, 'a project number');
   need(/^[0-9A-F]{6}(?:-[0-9A-F]{6}){2}$/.test(e.gcp.billingAccount), at('gcp.billingAccount'), e.gcp.billingAccount, 'a billing account, as 012345-6789AB-CDEF01');
   for (const [image, digest] of Object.entries(e.gcp.mirrored)) need(/^sha256:[0-9a-f]{64}$/.test(digest) && !/^sha256:0+$/.test(digest), at(`gcp.mirrored.${image}`), digest, 'sha256: and 64 lower-case hexadecimal digits');
+  checkAzure(at, e);
   need(/^[0-9]{12}$/.test(e.aws.account), at('aws.account'), e.aws.account, 'twelve digits');
   for (const [field, fleet] of [['aws.fleet', e.aws.fleet], ['azure.fleet', e.azure.fleet], ['gcp.counters', e.gcp.counters], ['gcp.brokers', e.gcp.brokers], ['gcp.gateways', e.gcp.gateways]] as const) {
     needWhole(at(`${field}.min`), fleet.min, 1, 1_000);
@@ -291,4 +311,27 @@ export function checkEnvironment(e: Environment): void {
 
 function zones(field: string, have: readonly string[], pattern: RegExp): void {
   need(have.length === 3 && new Set(have).size === 3 && have.every((zone) => pattern.test(zone)), field, have, `three zones that match ${pattern.source}`);
+}
+
+/** Where Azure puts geo-redundant copies; nobody can choose ("Azure paired regions"). A location without a pair has none. */
+const PAIRED: Readonly<Record<string, string>> = {
+  westeurope: 'northeurope', northeurope: 'westeurope', eastus: 'westus', westus: 'eastus', eastus2: 'centralus', centralus: 'eastus2', westus2: 'westcentralus', westus3: 'eastus',
+  francecentral: 'francesouth', germanywestcentral: 'germanynorth', swedencentral: 'swedensouth', switzerlandnorth: 'switzerlandwest', uksouth: 'ukwest',
+};
+
+function checkAzure(at: (field: string) => string, e: Environment): void {
+  const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+  const { azure } = e;
+  for (const [field, value] of [['subscriptionId', azure.subscriptionId], ['tenantId', azure.tenantId], ['images.subscriptionId', azure.images.subscriptionId], ['database.administrators.objectId', azure.database.administrators.objectId]] as const) {
+    need(uuid.test(value), at(`azure.${field}`), value, 'a UUID in lower case');
+  }
+  need(/^[a-z][a-z0-9]{1,7}$/.test(azure.attestationRegion), at('azure.attestationRegion'), azure.attestationRegion, 'a short name of a location, as weu');
+  const pair = PAIRED[azure.location];
+  need(!azure.pairedReplication || (pair !== undefined && e.residency.azure.includes(pair)), at('azure.pairedReplication'), azure.pairedReplication, `false: copies of ${azure.location} would be in ${pair ?? 'no region'}, outside the residency`);
+  needWhole(at('azure.keyPeriod'), azure.keyPeriod, 1, 10_000);
+  need(/^20[0-9]{2}-(?:0[1-9]|1[0-2])-01T00:00:00Z$/.test(azure.budgetStart), at('azure.budgetStart'), azure.budgetStart, 'the first of a month, as 2026-12-01T00:00:00Z');
+  need(/^(?:GP_Standard_D|MO_Standard_E)[0-9]+a?d?s_v[45]$/.test(azure.database.sku), at('azure.database.sku'), azure.database.sku, 'a general-purpose or memory-optimized size: burstable ones have neither replicas nor zones');
+  need([32_768, 65_536, 131_072, 262_144, 524_288, 1_048_576, 2_097_152, 4_193_280].includes(azure.database.storageMb), at('azure.database.storageMb'), azure.database.storageMb, 'one of the sizes that the service has, MiB');
+  need(/^[A-Za-z0-9_.]{1,80}$/.test(azure.images.gallery), at('azure.images.gallery'), azure.images.gallery, 'letters, digits, underscores and dots');
+  for (const [colour, version] of Object.entries(azure.images.versions)) need(/^[0-9]+\.[0-9]+\.[0-9]+$/.test(version), at(`azure.images.versions.${colour}`), version, 'three numbers, as 1.0.0: never latest');
 }

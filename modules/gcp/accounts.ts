@@ -1,0 +1,46 @@
+/** Accounts that the cell runs as: one per role and kind of machine, each with no more than it needs, and no keys (the project forbids them). */
+import { ProjectIamMember } from '@cdktf/provider-google/lib/project-iam-member/index.js';
+import { ServiceAccount } from '@cdktf/provider-google/lib/service-account/index.js';
+import { ServiceAccountIamBinding } from '@cdktf/provider-google/lib/service-account-iam-binding/index.js';
+import { Construct } from 'constructs';
+import type { Namer } from '../naming.ts';
+
+export const NAMESPACES = { gateway: 'ccc-gateway', counter: 'ccc-counter', system: 'ccc-system' } as const;
+
+const NODE_ROLES = ['roles/container.defaultNodeServiceAccount'] as const;
+const BROKER_ROLES = ['roles/confidentialcomputing.workloadUser', 'roles/logging.logWriter', 'roles/monitoring.metricWriter'] as const;
+
+export interface AccountsProps { readonly named: Namer; readonly project: string }
+
+export class Accounts extends Construct {
+  readonly gatewayNodes: ServiceAccount;
+  readonly counterNodes: ServiceAccount;
+  readonly broker: ServiceAccount;
+  readonly gateway: ServiceAccount;
+  readonly counter: ServiceAccount;
+
+  constructor(scope: Construct, id: string, { named, project }: AccountsProps) {
+    super(scope, id);
+    const account = (part: string, displayName: string, roles: readonly string[]): ServiceAccount => {
+      const made = new ServiceAccount(this, part, { accountId: accountId(named, part), displayName });
+      for (const role of roles) new ProjectIamMember(this, `${part}-${role.replace(/^roles\//, '').replaceAll('.', '-').toLowerCase()}`, { project, role, member: made.member });
+      return made;
+    };
+    this.gatewayNodes = account('gateway-nodes', 'Nodes of gateways', NODE_ROLES);
+    this.counterNodes = account('counter-nodes', 'Nodes of counters', NODE_ROLES);
+    // Nothing about keys: those hang on the token's claims, not on the account.
+    this.broker = account('broker', 'Brokers in Confidential Space', BROKER_ROLES);
+    this.gateway = account('gateway', 'Gateways', ['roles/cloudsql.client', 'roles/cloudsql.instanceUser', 'roles/monitoring.metricWriter']);
+    // Counters pull from the gateway and hold no credentials of the cloud's data at all.
+    this.counter = account('counter', 'Counters', ['roles/monitoring.metricWriter']);
+    const adapter = account('metrics', 'Reader of metrics for autoscaling', ['roles/monitoring.viewer']);
+
+    for (const [part, made, namespace] of [['gateway', this.gateway, NAMESPACES.gateway], ['counter', this.counter, NAMESPACES.counter], ['metrics', adapter, NAMESPACES.system]] as const) {
+      new ServiceAccountIamBinding(this, `${part}-from-cluster`, { serviceAccountId: made.name, role: 'roles/iam.workloadIdentityUser', members: [`serviceAccount:${project}.svc.id.goog[${namespace}/${part}]`] });
+    }
+  }
+}
+
+export const accountId = (named: Namer, part: string): string => named('service-account', part);
+/** Known before the account exists: conditions and annotations of other stacks name it. */
+export const accountEmail = (named: Namer, part: string, project: string): string => `${accountId(named, part)}@${project}.iam.gserviceaccount.com`;
