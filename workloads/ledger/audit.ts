@@ -84,7 +84,7 @@ export const lockHead = (tx: Tx, cell: string): Promise<{ seq: number; hash: str
   tx.selectFrom('audit_heads').select(['seq', 'hash']).where('cell', '=', cell).forUpdate().executeTakeFirstOrThrow();
 
 /** Recomputes the chain from the first entry, in one snapshot. */
-export async function verifyAudit({ db, cell }: Context): Promise<AuditVerdict> {
+export async function verifyAudit({ db, cell: own }: Context, cell = own): Promise<AuditVerdict> {
   return await db.transaction().setIsolationLevel('repeatable read').execute(async (tx) => {
     await sql`set transaction read only`.execute(tx);
     let seq = 0;

@@ -3,9 +3,9 @@ import { sql } from 'kysely';
 import { JOB_STATES, type JobState } from '../protocol/messages.ts';
 import { type Context, attempt } from './database.ts';
 import { endExhausted } from './leases.ts';
-import type { Counts, SweepAnswer, Usage } from './ledger.ts';
+import type { Counts, HeldTenant, SweepAnswer, Usage } from './ledger.ts';
 
-/** A session that is over is kept this long; one that a result rests on, for ever. */
+/** A session that is over is kept this long; one that a result rests on, for ever. Another cell's is its own to remove: its results may be on their way. */
 const SESSION_KEPT_MS = 24 * 3_600_000;
 
 const zeros = (): Record<JobState, number> => Object.fromEntries(JOB_STATES.map((state) => [state, 0])) as Record<JobState, number>;
@@ -34,10 +34,10 @@ export async function counts({ db, now, cell }: Context): Promise<Counts> {
   });
 }
 
-export async function sweep(context: Context): Promise<SweepAnswer> {
-  const { db, now } = context;
-  const exhausted = await endExhausted(context);
-  const { numDeletedRows } = await attempt(() => db.deleteFrom('sessions').where('expires_at', '<', now() - SESSION_KEPT_MS)
+export async function sweep(context: Context, tenants?: readonly HeldTenant[]): Promise<SweepAnswer> {
+  const { db, now, cell } = context;
+  const exhausted = await endExhausted(context, tenants);
+  const { numDeletedRows } = await attempt(() => db.deleteFrom('sessions').where('cell', '=', cell).where('expires_at', '<', now() - SESSION_KEPT_MS)
     .where((e) => e.not(e.exists(e.selectFrom('results').select('results.job_id').whereRef('results.session_id', '=', 'sessions.id'))))
     .where((e) => e.not(e.exists(e.selectFrom('jobs').select('jobs.job_id').whereRef('jobs.session_id', '=', 'sessions.id').where('jobs.due_at', 'is not', null))))
     .executeTakeFirstOrThrow());

@@ -1,16 +1,19 @@
 /** Accepting jobs and reading them. */
 import { sql } from 'kysely';
-import type { Selectable } from 'kysely';
+import type { JoinBuilder, Selectable } from 'kysely';
 import { canonicalJson } from '../../attestation/canonical.ts';
 import type { Sealed } from '../protocol/messages.ts';
 import { appendAuditCtes } from './audit.ts';
 import { type Context, type Db, attempt, transact } from './database.ts';
 import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
 import { LedgerError } from './errors.ts';
-import type { AcceptAnswer, JobEventRecord, JobFilter, JobRecord, NewJob } from './ledger.ts';
-import type { JobsTable } from './schema.ts';
+import type { AcceptAnswer, AcceptHow, JobEventRecord, JobFilter, JobRecord, JobResult, NewJob } from './ledger.ts';
+import type { Database, JobsTable } from './schema.ts';
 
 type JobRow = Selectable<JobsTable>;
+
+/** Of a cell without peers, where nobody leases epochs. */
+export const FIRST_EPOCH = 1;
 
 export function toRecord(row: JobRow, sealed?: string | null): JobRecord {
   return {
@@ -32,7 +35,7 @@ export function toRecord(row: JobRow, sealed?: string | null): JobRecord {
 }
 
 /** One statement, so one transaction: the job, and only when it is new its usage row, its first event, its audit entry and the doorbells. */
-export async function accept(context: Context, job: NewJob): Promise<AcceptAnswer> {
+export async function accept(context: Context, job: NewJob, { epoch = FIRST_EPOCH }: AcceptHow = {}): Promise<AcceptAnswer> {
   const { db, now, cell } = context;
   const at = now();
   const body = canonicalJson({
@@ -41,15 +44,15 @@ export async function accept(context: Context, job: NewJob): Promise<AcceptAnswe
   return await attempt(async () => {
     const { rows } = await sql<JobRow>`
       with job as (
-        insert into jobs (tenant_id, job_id, state, message_digest, size, zone, classification, key_id, cell, accepted_at, due_at, attempts, events)
+        insert into jobs (tenant_id, job_id, state, message_digest, size, zone, classification, key_id, cell, accepted_at, due_at, attempts, events, epoch, writer)
         values (${job.tenantId}, ${job.jobId}, 'accepted', ${job.messageDigest}, ${job.size}, ${job.zone}, ${job.classification}, ${job.keyId}, ${cell},
-                ${at}, ${at}, 0, 1)
+                ${at}, ${at}, 0, 1, ${epoch}, ${cell})
         on conflict do nothing
         returning *
       ), used as (
-        insert into usage (tenant_id, job_id, bytes, classification, at) select tenant_id, job_id, size, classification, accepted_at from job
+        insert into usage (tenant_id, job_id, bytes, classification, at, epoch, cell) select tenant_id, job_id, size, classification, accepted_at, epoch, cell from job
       ), noted as (
-        insert into job_events (tenant_id, job_id, n, event, at) select tenant_id, job_id, events, 'accepted', accepted_at from job
+        insert into job_events (tenant_id, job_id, n, epoch, cell, event, at) select tenant_id, job_id, events, epoch, writer, 'accepted', accepted_at from job
       ), ${appendAuditCtes(context, { of: 'job', kind: 'job-accepted', body: sql`${body}::text` })}
       select job.*, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('job')}) from job`.execute(db);
     const row = rows[0];
@@ -61,13 +64,27 @@ export async function accept(context: Context, job: NewJob): Promise<AcceptAnswe
   });
 }
 
+/** The result that stands is of the epoch and cell that the job's row names. */
+export const standing = (j: JoinBuilder<Database, 'jobs' | 'results'>) =>
+  j.onRef('results.tenant_id', '=', 'jobs.tenant_id').onRef('results.job_id', '=', 'jobs.job_id').onRef('results.epoch', '=', 'jobs.epoch').onRef('results.cell', '=', 'jobs.writer');
+
 async function select(db: Db, tenantId: string, jobId: string): Promise<JobRecord | undefined> {
   const row = await db.selectFrom('jobs')
-    .leftJoin('results', (j) => j.onRef('results.tenant_id', '=', 'jobs.tenant_id').onRef('results.job_id', '=', 'jobs.job_id'))
+    .leftJoin('results', standing)
     .selectAll('jobs').select('results.sealed')
     .where('jobs.tenant_id', '=', tenantId).where('jobs.job_id', '=', jobId)
     .executeTakeFirst();
   return row === undefined ? undefined : toRecord(row, row.sealed);
+}
+
+export async function results({ db }: Context, tenantId: string, jobId: string): Promise<JobResult[]> {
+  const rows = await attempt(() => db.selectFrom('results').innerJoin('jobs', (j) => j.onRef('jobs.tenant_id', '=', 'results.tenant_id').onRef('jobs.job_id', '=', 'results.job_id'))
+    .selectAll('results').select(['jobs.epoch as stands', 'jobs.writer'])
+    .where('results.tenant_id', '=', tenantId).where('results.job_id', '=', jobId).orderBy('results.epoch', 'desc').orderBy('results.cell', 'desc').execute());
+  return rows.map((r) => ({
+    epoch: r.epoch, cell: r.cell, outcome: r.outcome, ...(r.code === null ? {} : { code: r.code }), ...(r.sealed === null ? {} : { sealed: r.sealed }),
+    recordedAt: r.recorded_at, standing: r.epoch === r.stands && r.cell === r.writer,
+  }));
 }
 
 export const job = ({ db }: Context, tenantId: string, jobId: string): Promise<JobRecord | undefined> => attempt(() => select(db, tenantId, jobId));
@@ -88,7 +105,12 @@ export async function jobs({ db }: Context, tenantId: string, { state, limit, be
 
 export async function events({ db }: Context, tenantId: string, jobId: string, after: number): Promise<JobEventRecord[]> {
   const rows = await attempt(() => db.selectFrom('job_events').select(['n', 'event', 'at', 'detail'])
-    .where('tenant_id', '=', tenantId).where('job_id', '=', jobId).where('n', '>', after).orderBy('n').execute());
+    .where('tenant_id', '=', tenantId).where('job_id', '=', jobId).where('n', '>', after)
+    // One history: a cell of a higher epoch went on from what it knew, and what another did after that does not count.
+    .where(({ not, exists, selectFrom }) => not(exists(selectFrom('job_events as later').select('later.n').where(sql<boolean>`
+      later.tenant_id = job_events.tenant_id and later.job_id = job_events.job_id and later.n <= job_events.n
+      and (later.epoch, later.cell collate "C") > (job_events.epoch, job_events.cell collate "C")`))))
+    .orderBy('n').execute());
   return rows.map(({ n, event, at, detail }) => ({ n, event, at, ...(detail === null ? {} : { detail }) }));
 }
 
@@ -117,7 +139,7 @@ export async function recordEvents({ db, now }: Context, jobs: readonly JobName[
       ), noted as (
         update jobs set events = events + 1 from fresh where jobs.tenant_id = fresh.tenant_id and jobs.job_id = fresh.job_id returning jobs.*
       ), written as (
-        insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, ${event}, ${now()}::bigint, ${detail ?? null}::text from noted
+        insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, ${event}, ${now()}::bigint, ${detail ?? null}::text from noted
       )
       select pg_notify(${EVENT_CHANNEL}, ${eventPayload('noted')}) from noted`.execute(tx);
     return new Set(rows.map((r) => `${r.tenant_id}/${r.job_id}`));

@@ -9,8 +9,9 @@ import { type AuditRecord, appendAudit, appendAuditCtes } from './audit.ts';
 import { type Context, type Db, type Tx, attempt, transact } from './database.ts';
 import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
 import { LedgerError } from './errors.ts';
-import { toRecord } from './jobs.ts';
-import type { CompleteAnswer, Completion, JobRecord, LeaseRef, LeasedJob } from './ledger.ts';
+import { epochHeld, jobsOf } from './held.ts';
+import { standing, toRecord } from './jobs.ts';
+import type { CompleteAnswer, Completion, HeldTenant, JobRecord, LeaseRef, LeasedJob } from './ledger.ts';
 import type { JobsTable } from './schema.ts';
 
 type JobRow = Selectable<JobsTable>;
@@ -21,11 +22,15 @@ const MAX_BACK_OFF_MS = 5 * 60_000;
 
 export const EXHAUSTED = 'ATTEMPTS_EXHAUSTED';
 
-export async function lease(context: Context, { max, leaseMs, sessionId }: { max: number; leaseMs: number; sessionId: string }): Promise<LeasedJob[]> {
+interface LeaseRequest { readonly max: number; readonly leaseMs: number; readonly sessionId: string; readonly tenants?: readonly HeldTenant[] }
+
+export async function lease(context: Context, request: LeaseRequest): Promise<LeasedJob[]> {
+  const { max, leaseMs, tenants } = request;
   if (!Number.isInteger(max) || max < 1 || max > MAX_BATCH || !(leaseMs > 0)) throw new LedgerError('LEDGER_ARGUMENT', `max is 1 to ${MAX_BATCH}, leaseMs above 0`);
+  if (tenants?.length === 0) return [];
   for (;;) {
     const rows = await transact(context.db, async (tx) => {
-      const taken = await take(tx, context, max, leaseMs, sessionId);
+      const taken = await take(tx, context, request);
       await appendAudit(tx, context, taken.filter((r) => r.state === 'failed').map(exhausted));
       return taken;
     });
@@ -36,12 +41,12 @@ export async function lease(context: Context, { max, leaseMs, sessionId }: { max
 }
 
 /** One statement. SKIP LOCKED: callers never wait for each other and never get the same row. */
-async function take(tx: Tx, { now, cell, maxAttempts }: Context, max: number, leaseMs: number, sessionId: string): Promise<JobRow[]> {
+async function take(tx: Tx, { now, cell, maxAttempts }: Context, { max, leaseMs, sessionId, tenants }: LeaseRequest): Promise<JobRow[]> {
   const at = now();
   const tokens = Array.from({ length: max }, () => b64u(randomBytes(TOKEN_BYTES)));
   const { rows } = await sql<JobRow>`
     with due as (
-      select tenant_id, job_id from jobs where due_at <= ${at} order by due_at limit ${max} for update skip locked
+      select j.tenant_id, j.job_id, ${epochHeld(tenants)} as epoch from ${jobsOf(tenants)} and j.due_at <= ${at} order by j.due_at limit ${max} for update of j skip locked
     ), numbered as (
       select due.*, row_number() over () as n from due
     ), taken as (
@@ -53,34 +58,37 @@ async function take(tx: Tx, { now, cell, maxAttempts }: Context, max: number, le
         due_at = case when attempts >= ${maxAttempts} then null else ${at + leaseMs}::bigint end,
         finished_at = case when attempts >= ${maxAttempts} then ${at}::bigint end,
         attempts = least(attempts + 1, ${maxAttempts}),
-        events = events + 1
+        events = events + 1,
+        epoch = numbered.epoch,
+        writer = ${cell}
       from numbered where jobs.tenant_id = numbered.tenant_id and jobs.job_id = numbered.job_id
       returning jobs.*
     ), noted as (
-      insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from taken
+      insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, state, ${at}::bigint, code from taken
     ), ended as (
-      insert into results (tenant_id, job_id, outcome, code, cell, recorded_at) select tenant_id, job_id, state, code, ${cell}, ${at}::bigint from taken where state = 'failed'
+      insert into results (tenant_id, job_id, outcome, code, epoch, cell, recorded_at) select tenant_id, job_id, state, code, epoch, writer, ${at}::bigint from taken where state = 'failed'
     )
     select taken.*, pg_notify(${EVENT_CHANNEL}, ${eventPayload('taken')}) from taken`.execute(tx);
   return rows;
 }
 
 /** Ends jobs that nobody will lease again; the same statement as a lease, for those rows only. */
-export async function endExhausted(context: Context): Promise<number> {
+export async function endExhausted(context: Context, tenants?: readonly HeldTenant[]): Promise<number> {
   const { db, now, cell, maxAttempts } = context;
+  if (tenants?.length === 0) return 0;
   return await transact(db, async (tx) => {
     const at = now();
     const { rows } = await sql<JobRow>`
       with due as (
-        select tenant_id, job_id from jobs where due_at <= ${at} and attempts >= ${maxAttempts} order by due_at limit 1000 for update skip locked
+        select j.tenant_id, j.job_id, ${epochHeld(tenants)} as epoch from ${jobsOf(tenants)} and j.due_at <= ${at} and j.attempts >= ${maxAttempts} order by j.due_at limit 1000 for update of j skip locked
       ), taken as (
-        update jobs set state = 'failed', code = ${EXHAUSTED}, lease_token = null, due_at = null, finished_at = ${at}::bigint, events = events + 1
+        update jobs set state = 'failed', code = ${EXHAUSTED}, lease_token = null, due_at = null, finished_at = ${at}::bigint, events = events + 1, epoch = due.epoch, writer = ${cell}
         from due where jobs.tenant_id = due.tenant_id and jobs.job_id = due.job_id
         returning jobs.*
       ), noted as (
-        insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from taken
+        insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, state, ${at}::bigint, code from taken
       ), ended as (
-        insert into results (tenant_id, job_id, outcome, code, cell, recorded_at) select tenant_id, job_id, state, code, ${cell}, ${at}::bigint from taken
+        insert into results (tenant_id, job_id, outcome, code, epoch, cell, recorded_at) select tenant_id, job_id, state, code, epoch, writer, ${at}::bigint from taken
       )
       select taken.*, pg_notify(${EVENT_CHANNEL}, ${eventPayload('taken')}) from taken`.execute(tx);
     await appendAudit(tx, context, rows.map(exhausted));
@@ -141,7 +149,7 @@ export async function giveBack({ db, now }: Context, leases: readonly LeaseRef[]
       from held where jobs.tenant_id = held.tenant_id and jobs.job_id = held.job_id
       returning jobs.*
     ), noted as (
-      insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, 'requeued', ${at}::bigint, ${code}::text from returned
+      insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, 'requeued', ${at}::bigint, ${code}::text from returned
     )
     select job_id, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('returned')}) from returned`.execute(db));
   return rows.map((r) => r.job_id);
@@ -168,15 +176,16 @@ export async function complete(context: Context, c: Completion): Promise<Complet
   return await attempt(async () => {
     const { rows } = await sql<{ attempts: number }>`
       with done as (
-        update jobs set state = ${c.outcome}, code = ${code}, due_at = null, finished_at = ${at}::bigint, session_id = ${c.sessionId}, events = events + ${c.counted === true ? 2 : 1}::int
-        where tenant_id = ${c.tenantId} and job_id = ${c.jobId} and lease_token = ${c.leaseToken} and state = 'leased'
+        update jobs set state = ${c.outcome}, code = ${code}, due_at = null, finished_at = ${at}::bigint, session_id = ${c.sessionId}, events = events + ${c.counted === true ? 2 : 1}::int,
+          epoch = coalesce(${c.epoch ?? null}::bigint, epoch), writer = ${cell}
+        where tenant_id = ${c.tenantId} and job_id = ${c.jobId} and lease_token = ${c.leaseToken} and state = 'leased' and epoch <= coalesce(${c.epoch ?? null}::bigint, epoch)
         returning *
       ), result as (
-        insert into results (tenant_id, job_id, outcome, code, sealed, session_id, cell, recorded_at)
-        select tenant_id, job_id, state, code, ${sealed}::text, session_id, ${cell}, ${at}::bigint from done
+        insert into results (tenant_id, job_id, outcome, code, sealed, session_id, epoch, cell, recorded_at)
+        select tenant_id, job_id, state, code, ${sealed}::text, session_id, epoch, writer, ${at}::bigint from done
       ), noted as (
-        insert into job_events (tenant_id, job_id, n, event, at, detail) select tenant_id, job_id, events, state, ${at}::bigint, code from done
-        union all select tenant_id, job_id, events - 1, 'counted', ${at}::bigint, null from done where ${c.counted === true}::boolean
+        insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, state, ${at}::bigint, code from done
+        union all select tenant_id, job_id, events - 1, epoch, writer, 'counted', ${at}::bigint, null from done where ${c.counted === true}::boolean
       ), ${appendAuditCtes(context, { of: 'done', kind: `job-${c.outcome}`, body })}
       select attempts, pg_notify(${EVENT_CHANNEL}, ${eventPayload('done')}) from done`.execute(db);
     return rows.length > 0 ? { recorded: true, state: c.outcome } : await repeated(db, c, code, sealed);
@@ -184,7 +193,7 @@ export async function complete(context: Context, c: Completion): Promise<Complet
 }
 
 async function repeated(db: Db, c: Completion, code: string | null, sealed: string | null): Promise<CompleteAnswer> {
-  const row = await db.selectFrom('jobs').innerJoin('results', (j) => j.onRef('results.tenant_id', '=', 'jobs.tenant_id').onRef('results.job_id', '=', 'jobs.job_id'))
+  const row = await db.selectFrom('jobs').innerJoin('results', standing)
     .select(['jobs.state', 'results.outcome', 'results.code', 'results.sealed'])
     .where('jobs.tenant_id', '=', c.tenantId).where('jobs.job_id', '=', c.jobId).where('jobs.lease_token', '=', c.leaseToken)
     .executeTakeFirst();

@@ -62,6 +62,20 @@ export interface JobRecord extends NewJob {
   /** Session of the counter that has the job, or that completed it. */
   readonly sessionId?: string;
 }
+/** A tenant whose epoch this cell holds: its jobs may be leased here, and rows are written under that epoch. */
+export interface HeldTenant { readonly tenantId: string; readonly epoch: number }
+/** `sync`: answered once the standby has the job on disk. */
+export type Tier = 'sync' | 'async';
+export interface AcceptHow {
+  /** The epoch this cell holds for the tenant. Default 1: a cell without peers. */
+  readonly epoch?: number;
+  /** Default `async`. */
+  readonly tier?: Tier;
+  /** Peer that a `sync` job must reach; every one of the replication's sync peers unless told. */
+  readonly standby?: string;
+}
+/** One of a job's results; only that of the highest epoch stands. */
+export interface JobResult { readonly epoch: number; readonly cell: string; readonly outcome: FinalState; readonly code?: string; readonly sealed?: string; readonly recordedAt: number; readonly standing: boolean }
 export interface AcceptAnswer { readonly outcome: 'accepted' | 'same' | 'conflict'; readonly job: JobRecord }
 
 /** Names a lease; the token is the fence: 16 random bytes, base64url, new for every lease. */
@@ -75,6 +89,8 @@ export interface Completion extends LeaseRef {
   readonly sessionId: string;
   /** Notes the event `counted` before that of the outcome, in the same transaction. */
   readonly counted?: boolean;
+  /** The epoch this cell holds for the tenant; a job that was written under a higher one is lost to it. Default: that of the lease. */
+  readonly epoch?: number;
 }
 /**
  * `recorded`: this completion is the one that stands, now or from before. Otherwise no row was changed: `stale` when the lease was
@@ -133,9 +149,14 @@ export interface Ledger {
   revokeApiKey(id: string): Promise<boolean>;
 
   /** Job, usage, event and audit entry in one transaction. @throws LedgerError TENANT_UNKNOWN */
-  accept(job: NewJob): Promise<AcceptAnswer>;
-  /** Takes up to `max` due jobs, those with an expired lease included; never one that another caller holds. */
-  lease(request: { max: number; leaseMs: number; sessionId: string }): Promise<LeasedJob[]>;
+  accept(job: NewJob, how?: AcceptHow): Promise<AcceptAnswer>;
+  /**
+   * Takes up to `max` due jobs, those with an expired lease included; never one that another caller holds.
+   * `tenants`: of these only, and none that was written under a higher epoch. Absent: of all, in a cell without peers.
+   */
+  lease(request: { max: number; leaseMs: number; sessionId: string; tenants?: readonly HeldTenant[] }): Promise<LeasedJob[]>;
+  /** A new holder's first act: what the cells before it had leased is due again at once. Returns how many jobs. */
+  takeOver(tenants: readonly HeldTenant[]): Promise<number>;
   /** Renews leases until now + leaseMs. The ids of jobs whose lease is lost are returned. */
   heartbeat(leases: readonly LeaseRef[], leaseMs: number): Promise<string[]>;
   /** The job of a lease that stands: its token is the job's, and the job is leased. */
@@ -146,6 +167,8 @@ export interface Ledger {
    */
   giveBack(leases: readonly LeaseRef[], code: string, delayMs: number): Promise<string[]>;
   complete(completion: Completion): Promise<CompleteAnswer>;
+  /** Every result that any cell recorded, the standing one first. */
+  results(tenantId: string, jobId: string): Promise<JobResult[]>;
 
   job(tenantId: string, jobId: string): Promise<JobRecord | undefined>;
   /** Newest first, without results. */
@@ -178,8 +201,10 @@ export interface Ledger {
 
   usage(tenantId: string): Promise<Usage>;
   counts(): Promise<Counts>;
-  verifyAudit(): Promise<AuditVerdict>;
-  sweep(): Promise<SweepAnswer>;
+  /** Of this cell's chain, or of the copy of another cell's. */
+  verifyAudit(cell?: string): Promise<AuditVerdict>;
+  /** `tenants`: as for `lease`. */
+  sweep(tenants?: readonly HeldTenant[]): Promise<SweepAnswer>;
   /** A doorbell: there may be work. It may ring for nothing, and its loss costs latency only. Returns its removal. */
   onWork(callback: () => void): () => void;
   /** A doorbell for new events of one job. */

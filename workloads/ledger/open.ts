@@ -8,6 +8,7 @@ import { LedgerError } from './errors.ts';
 import * as jobs from './jobs.ts';
 import * as leases from './leases.ts';
 import type { Ledger, LedgerOptions } from './ledger.ts';
+import { takeOver } from './held.ts';
 import { migrate } from './migrations/index.ts';
 import * as records from './records.ts';
 
@@ -51,6 +52,8 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     leasedJob: bound(leases.leasedJob),
     giveBack: bound(leases.giveBack),
     complete: bound(leases.complete),
+    takeOver: bound(takeOver),
+    results: bound(jobs.results),
     job: bound(jobs.job),
     jobs: bound(jobs.jobs),
     events: bound(jobs.events),
@@ -70,7 +73,7 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     usage: bound(figures.usage),
     counts: bound(figures.counts),
     sweep: bound(figures.sweep),
-    verifyAudit: () => attempt(() => verifyAudit(context)),
+    verifyAudit: (cell) => attempt(() => verifyAudit(context, cell)),
     onWork: doorbell.onWork,
     onEvent: doorbell.onEvent,
     close: () => (closing ??= Promise.all([doorbell.close(), db.destroy()]).then(() => {})),

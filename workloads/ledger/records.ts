@@ -136,7 +136,7 @@ export async function receiptsFor({ db }: Context, tenantId: string, jobId: stri
 export async function putSession(context: Context, session: Session): Promise<PutOutcome> {
   return await transact(context.db, async (tx) => {
     const row = { id: session.id, role: session.role, evidence: canonicalJson(session.evidence), expires_at: session.expiresAt };
-    const { numInsertedOrUpdatedRows: added } = await tx.insertInto('sessions').values({ ...row, created_at: context.now() })
+    const { numInsertedOrUpdatedRows: added } = await tx.insertInto('sessions').values({ ...row, created_at: context.now(), cell: context.cell })
       .onConflict((c) => c.column('id').doNothing()).executeTakeFirstOrThrow();
     if (added === 0n) {
       const found = await tx.selectFrom('sessions').select(['id', 'role', 'evidence', 'expires_at']).where('id', '=', session.id).executeTakeFirstOrThrow();

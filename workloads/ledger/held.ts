@@ -1,0 +1,34 @@
+/** Tenants whose epoch this cell holds: only their jobs are its to lease and to end; those of others are copies. */
+import { type RawBuilder, sql } from 'kysely';
+import { type Context, attempt } from './database.ts';
+import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
+import type { HeldTenant } from './ledger.ts';
+
+const heldRows = (tenants: readonly HeldTenant[]): RawBuilder<unknown> =>
+  sql`unnest(${tenants.map((t) => t.tenantId)}::text[], ${tenants.map((t) => t.epoch)}::bigint[]) as held (tenant_id, epoch)`;
+
+/** `jobs j` as far as they are held, followed by a condition: never a job that was written under a higher epoch. */
+export const jobsOf = (tenants: readonly HeldTenant[] | undefined): RawBuilder<unknown> =>
+  tenants === undefined ? sql`jobs j where true` : sql`jobs j join ${heldRows(tenants)} on held.tenant_id = j.tenant_id where j.epoch <= held.epoch`;
+
+/** The epoch to write beside {@link jobsOf}. */
+export const epochHeld = (tenants: readonly HeldTenant[] | undefined): RawBuilder<unknown> => (tenants === undefined ? sql`j.epoch` : sql`held.epoch`);
+
+/** The cells before are fenced by their epoch: their leases need not run out. */
+export async function takeOver({ db, now, cell }: Context, tenants: readonly HeldTenant[]): Promise<number> {
+  if (tenants.length === 0) return 0;
+  const at = now();
+  const { rows } = await attempt(() => sql`
+    with held as (
+      select j.tenant_id, j.job_id, held.epoch from jobs j join ${heldRows(tenants)} on held.tenant_id = j.tenant_id
+      where j.state = 'leased' and j.epoch < held.epoch order by j.tenant_id, j.job_id for update of j
+    ), returned as (
+      update jobs set state = 'accepted', lease_token = null, session_id = null, due_at = ${at}::bigint, events = events + 1, epoch = held.epoch, writer = ${cell}
+      from held where jobs.tenant_id = held.tenant_id and jobs.job_id = held.job_id
+      returning jobs.*
+    ), noted as (
+      insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, 'requeued', ${at}::bigint, 'FAILOVER' from returned
+    )
+    select job_id, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('returned')}) from returned`.execute(db));
+  return rows.length;
+}
