@@ -1,12 +1,13 @@
 /**
- * Remembers that an issuer's key verified a certificate's signature, so that the next chain with the same intermediates costs
- * no signature for them. Positive results only; every other check (root, names, validity, revocation, ...) is made each time.
+ * Remembers that an issuer's key verified the signature of a certificate, a revocation list or one of Intel's tables, so that the next evidence with the
+ * same ones costs no signature for them. Positive results only; every other check (root, names, validity, revocation, ...) is made each time.
  *
- * An entry is named by issuer, serial, notAfter and a digest of the issuer's key and the whole certificate, signature included:
+ * An entry is named by issuer, serial, notAfter and a digest of the issuer's key and the whole certificate or list, signature included:
  * other bytes are simply not found, so a warm verifier and a cold one give the same verdicts.
  */
 import { type Bytes, concat, hex, sha256 } from './bytes.ts';
-import { KeptCertificates } from './kept-certificates.ts';
+import { Kept, type Kind } from './kept.ts';
+import { PathMemo } from './path-memo.ts';
 
 export interface CachedLink {
   readonly issuer: string;
@@ -20,17 +21,24 @@ export class ChainCache {
   readonly #limit: number;
   /** Insertion order is age of last use. */
   readonly #entries = new Set<string>();
-  /** What is known of certificates besides: saves parsing and hashing. */
-  readonly certificates = new KeptCertificates();
+  /** What was parsed, and what was computed of it. */
+  readonly kept = new Kept();
+  readonly memo = new PathMemo();
 
   constructor(limit = 1024) {
     this.#limit = limit;
   }
 
   static async nameOf(link: CachedLink): Promise<string> {
-    // A P-384 SubjectPublicKeyInfo has one length, so the two parts cannot be cut differently.
+    // A SubjectPublicKeyInfo is DER and states its length, so the two parts cannot be cut differently.
     const digest = hex(await sha256(concat(link.issuerSpki, link.der)));
     return `${link.serial} ${link.notAfter} ${digest} ${link.issuer}`;
+  }
+
+  /** SHA-256, lower-case hex. */
+  async digest(kind: Kind, data: Bytes): Promise<string> {
+    const read = this.kept.find(kind, data);
+    return read === undefined ? hex(await sha256(data)) : this.memo.sha256(read, data);
   }
 
   has(name: string): boolean {
@@ -52,3 +60,6 @@ export class ChainCache {
     return this.#entries.size;
   }
 }
+
+/** SHA-256, lower-case hex, of what may have been read before. */
+export const digestOf = async (cache: ChainCache | undefined, kind: Kind, data: Bytes): Promise<string> => (cache === undefined ? hex(await sha256(data)) : cache.digest(kind, data));

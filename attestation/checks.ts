@@ -9,7 +9,8 @@ export interface Failure { readonly code: RefusalCode; readonly have?: string; r
 
 export class CheckList {
   readonly #reasons: Reason[] = [];
-  readonly #done = new Map<string, Check>();
+  /** As they came; what is the same check of the same place is one in the end. */
+  readonly #records: { readonly id: string; readonly path: string; readonly result: Check['result'] }[] = [];
 
   /** Records that check `id` was made of what is at `path`; `failure` is built only when it does not hold. */
   that(id: string, path: string, holds: boolean, failure: () => Failure): boolean {
@@ -35,6 +36,12 @@ export class CheckList {
     }
   }
 
+  /** What another list recorded, behind what this one has: for parts that run side by side. */
+  append(other: CheckList): void {
+    this.#reasons.push(...other.#reasons);
+    this.#records.push(...other.#records);
+  }
+
   get failed(): boolean {
     return this.#reasons.length > 0;
   }
@@ -47,11 +54,15 @@ export class CheckList {
   /** The checks of an acceptance. */
   get done(): Check[] {
     this.refuseIfFailed();
-    return [...this.#done.values()];
+    const done = new Map<string, Check>();
+    for (const { id, path, result } of this.#records) {
+      const evidenceRef = path.replace(/\[\d+\]/g, '[]');
+      done.set(`${id} ${evidenceRef}`, { id, result, evidenceRef });
+    }
+    return [...done.values()];
   }
 
   #record(id: string, path: string, result: Check['result']): void {
-    const evidenceRef = path.replace(/\[\d+\]/g, '[]');
-    this.#done.set(`${id} ${evidenceRef}`, { id, result, evidenceRef });
+    this.#records.push({ id, path, result });
   }
 }

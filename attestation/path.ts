@@ -11,8 +11,9 @@ import { type Bytes, equal } from './bytes.ts';
 import type { ChainCache } from './chain-cache.ts';
 import { CheckList } from './checks.ts';
 import type { Crl } from './formats/crl.ts';
-import { type Certificate, type KeyKind, type KeyUsage, parseCertificate, type SignatureAlgorithm } from './formats/x509.ts';
+import type { Certificate, KeyKind, KeyUsage, SignatureAlgorithm } from './formats/x509.ts';
 import { Judge } from './judge.ts';
+import { keepCertificates, readCertificate } from './kept.ts';
 import { checkEach } from './path-checks.ts';
 import { climb, type DeadEnd, type PoolCertificate } from './path-building.ts';
 import { PathMemo } from './path-memo.ts';
@@ -100,12 +101,12 @@ export async function validatePath<R extends PinnedRoot>(request: PathRequest<R>
   const issuers = request.issuersPath ?? `${request.path}.issuers`;
   const few = judge.that('CHAIN-POOL', issuers, request.intermediates.length <= MAX_POOL, () => ({ code: 'CHAIN_LEN', have: `${request.intermediates.length} certificates`, need: `at most ${MAX_POOL}`, next: NEXT }));
   if (!few) return undefined;
-  const parse = (source: Bytes | Certificate, path: string) => ('tbs' in source ? source : judge.parse('CERTIFICATE', path, () => parseCertificate(source, path)));
+  const parse = (source: Bytes | Certificate, path: string) => ('tbs' in source ? source : judge.parse('CERTIFICATE', path, () => readCertificate(source, path, request.cache?.kept)));
   const leaf = parse(request.leaf, request.path);
   const parsed = request.intermediates.map((source, i) => parse(source, `${issuers}[${i + 1}]`));
   if (leaf === undefined || parsed.includes(undefined)) return undefined;
 
-  const memo = request.memo ?? new PathMemo();
+  const memo = request.memo ?? request.cache?.memo ?? new PathMemo();
   const pool = await Promise.all((parsed as Certificate[]).map((certificate) => poolEntry(certificate, request.roots, memo)));
   if (!checkRoots(pool, request, issuers, judge)) return undefined;
 
@@ -179,6 +180,7 @@ async function judgePath<R extends PinnedRoot>(path: readonly PoolCertificate<R>
   }, judge, `${request.path}.crls`, (i) => (i === 0 ? request.path : `${issuers}[${i}]`));
   const root = path.at(-1)?.root;
   if (judge.failed || root === undefined) return undefined;
+  keepCertificates(request.cacheLeaf === true ? certificates : certificates.slice(1), request.cache?.kept);
   return {
     root, leaf: certificates[0] as Certificate, certificates, revocation: revocation.status, crls: revocation.crls,
     notBefore: Math.max(...certificates.map((c) => c.notBefore)), notAfter: Math.min(...certificates.map((c) => c.notAfter)),

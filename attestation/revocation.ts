@@ -4,7 +4,7 @@
  * serial, never by bytes (ECDSA signatures have twins).
  */
 import { type Bytes, equal } from './bytes.ts';
-import { ChainCache } from './chain-cache.ts';
+import type { ChainCache } from './chain-cache.ts';
 import { type Crl, parseCrl } from './formats/crl.ts';
 import type { Certificate, SignatureAlgorithm } from './formats/x509.ts';
 import { verifySignature } from './formats/x509.ts';
@@ -33,6 +33,9 @@ export interface Revocation { readonly status: 'good' | 'unchecked'; readonly cr
 
 const FETCH = 'Fetch the current revocation list of this issuer.';
 
+/** @throws Refusal as parseCrl does */
+export const readCrl = (der: Bytes, path: string, cache: ChainCache | undefined): Crl => cache?.kept.find('crl', der) ?? parseCrl(der, path);
+
 export function isDenied(certificate: Certificate, denied: readonly DeniedCertificate[]): boolean {
   return denied.some((d) => d.issuer === certificate.issuerText && d.serial.toLowerCase().replace(/^0+(?=.)/, '') === certificate.serial);
 }
@@ -43,7 +46,7 @@ export async function checkRevocation(chain: readonly Certificate[], policy: Crl
     judge.skipped('CRL', crlPath);
     return { status: 'unchecked', crls: [] };
   }
-  const lists = policy.crls.map((crl, i) => ('tbs' in crl ? crl : judge.parse('CRL-FORMAT', `${crlPath}[${i}]`, () => parseCrl(crl, `${crlPath}[${i}]`))));
+  const lists = policy.crls.map((crl, i) => ('tbs' in crl ? crl : judge.parse('CRL-FORMAT', `${crlPath}[${i}]`, () => readCrl(crl, `${crlPath}[${i}]`, policy.cache))));
   const good = new Set<Crl>();
   const uncovered: string[] = [];
   for (const [i, certificate] of chain.slice(0, -1).entries()) {
@@ -86,9 +89,12 @@ export async function checkCrl(crl: Crl, issuer: Certificate, policy: Pick<CrlPo
 }
 
 async function signedBy(crl: Crl, issuer: Certificate, cache: ChainCache | undefined): Promise<boolean> {
-  const name = cache === undefined ? '' : await ChainCache.nameOf({ issuer: crl.issuerText, serial: `crl ${crl.number ?? '-'}`, notAfter: crl.nextUpdate, issuerSpki: issuer.spki, der: crl.der });
+  const name = cache === undefined ? '' : await cache.memo.linkName(issuer, crl, { issuer: crl.issuerText, serial: `crl ${crl.number ?? '-'}`, notAfter: crl.nextUpdate, der: crl.der });
   if (cache?.has(name) === true) return true;
   const holds = await verifySignature(issuer, crl.algorithm, crl.signature, crl.tbs);
-  if (holds) cache?.add(name);
+  if (holds) {
+    cache?.add(name);
+    if (cache?.kept.has(crl) === false) cache.kept.keep('crl', crl.der, (copy) => parseCrl(copy, 'crl'));
+  }
   return holds;
 }

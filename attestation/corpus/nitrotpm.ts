@@ -6,7 +6,7 @@ import type { Bytes } from '../bytes.ts';
 import { type CheckList } from '../checks.ts';
 import { decodeCbor } from '../formats/cbor.ts';
 import { parseCoseSign1, verifyCoseSign1 } from '../formats/cose.ts';
-import { checkChain, checkChainSignatures, importKey } from '../platforms/aws-nitro/chain.ts';
+import { checkChain, checkChainSignatures } from '../platforms/aws-nitro/chain.ts';
 import { refuse } from '../refusal.ts';
 import { corpusTrust, type Vector } from './judge.ts';
 
@@ -29,7 +29,6 @@ export async function nitroTpmFacts(document: Bytes, vector: Vector, checks: Che
   if (chain === undefined) return undefined;
   await checkChainSignatures(chain, undefined, checks);
   const leaf = chain.certificates.at(-1);
-  const key = leaf === undefined ? undefined : await importKey(leaf);
-  checks.that('NITRO-SIGNATURE', 'document.signature', key !== undefined && await verifyCoseSign1(cose, key), () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT }));
+  checks.that('NITRO-SIGNATURE', 'document.signature', leaf !== undefined && await verifyCoseSign1(cose, leaf), () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT }));
   return { publicKey: isBytes(publicKey) ? publicKey : undefined, pcrs: pcrs as ReadonlyMap<number, Bytes> };
 }

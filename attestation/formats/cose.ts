@@ -13,6 +13,7 @@
 import { type Bytes, bytes, concat, hex, utf8 } from '../bytes.ts';
 import { refuse } from '../refusal.ts';
 import { decodeCbor } from './cbor.ts';
+import { type Verifier, verifySignature } from './signature.ts';
 
 export interface CoseSign1 {
   /** The protected header, as received. */
@@ -63,9 +64,9 @@ export function sigStructure(protectedHeader: Bytes, payload: Bytes): Bytes {
   return concat(bytes([0x84, 0x6a]), utf8('Signature1'), bstrHead(protectedHeader.length), protectedHeader, bytes([0x40]), bstrHead(payload.length), payload);
 }
 
-/** `key` is an ECDSA P-384 key. */
-export function verifyCoseSign1(cose: CoseSign1, key: CryptoKey): Promise<boolean> {
-  return crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-384' }, key, cose.signature, sigStructure(cose.protectedHeader, cose.payload));
+/** `key` on P-384; `false` for any other. */
+export function verifyCoseSign1(cose: CoseSign1, key: Verifier): Promise<boolean> {
+  return verifySignature(key, 'ES384', cose.signature, sigStructure(cose.protectedHeader, cose.payload));
 }
 
 function bstrHead(length: number): Bytes {

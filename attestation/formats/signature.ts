@@ -132,11 +132,22 @@ export interface Verifier { readonly spki: Bytes; readonly key: PublicKey }
 export async function verifySignature(issuer: Verifier, algorithm: SignatureAlgorithm, signature: Bytes, data: Bytes): Promise<boolean> {
   const scheme = SCHEMES[algorithm];
   if (issuer.key.kind !== scheme.kind) return false;
-  let key: CryptoKey;
+  const key = await imported(issuer, algorithm, scheme);
+  return key !== undefined && crypto.subtle.verify(scheme.verify, key, signature, data);
+}
+
+/** By the object whose key it is, for as long as that is held. */
+const keys = new WeakMap<Verifier, Map<SignatureAlgorithm, CryptoKey>>();
+
+/** `undefined`: no point of its curve. */
+async function imported(issuer: Verifier, algorithm: SignatureAlgorithm, scheme: Scheme): Promise<CryptoKey | undefined> {
+  const known = keys.get(issuer)?.get(algorithm);
+  if (known !== undefined) return known;
   try {
-    key = await crypto.subtle.importKey('spki', issuer.spki, scheme.import, false, ['verify']);
+    const key = await crypto.subtle.importKey('spki', issuer.spki, scheme.import, false, ['verify']);
+    keys.set(issuer, (keys.get(issuer) ?? new Map<SignatureAlgorithm, CryptoKey>()).set(algorithm, key));
+    return key;
   } catch {
-    return false;
+    return undefined;
   }
-  return crypto.subtle.verify(scheme.verify, key, signature, data);
 }

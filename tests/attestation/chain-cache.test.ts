@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { type Bytes, bytes, hex } from '../../attestation/bytes.ts';
 import { ChainCache } from '../../attestation/chain-cache.ts';
 import { type Certificate, parseCertificate } from '../../attestation/formats/x509.ts';
-import { KeptCertificates } from '../../attestation/kept-certificates.ts';
+import { Kept, keepCertificates } from '../../attestation/kept.ts';
 import { awsNitro } from '../../attestation/platforms/aws-nitro/verify.ts';
 import type { TrustContext } from '../../attestation/adapter.ts';
 import { evidence, EXPECT, NOW, refused, type World, world } from './support.ts';
@@ -61,13 +61,13 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
   });
 
   test('certificates are kept when the whole chain verified, and never the leaf', async () => {
-    const { certificates } = await warm();
-    expect(certificates.size).toBe(4);
-    expect(good.chain.cabundle.map((der) => certificates.find(der)?.certificate.der)).toEqual(good.chain.cabundle);
-    expect(certificates.find(good.chain.certificate)).toBeUndefined();
+    const { kept } = await warm();
+    expect(kept.size).toBe(4);
+    expect(good.chain.cabundle.map((der) => kept.find('certificate', der)?.der)).toEqual(good.chain.cabundle);
+    expect(kept.find('certificate', good.chain.certificate)).toBeUndefined();
     const fresh = new ChainCache();
     await refused(verify(good, { chainCache: fresh }, { certificate: lastByteFlipped(good.chain.certificate) }), 'CHAIN_SIGNATURE');
-    expect(fresh.certificates.size).toBe(0);
+    expect(fresh.kept.size).toBe(0);
   });
 
   test('a certificate with the end of a kept one is another one', async () => {
@@ -77,9 +77,9 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
       if (at === 2) copy[60] = (copy[60] as number) ^ 1;
       return copy;
     });
-    expect(chainCache.certificates.find(cabundle[2] as Bytes)).toBeUndefined();
+    expect(chainCache.kept.find('certificate', cabundle[2] as Bytes)).toBeUndefined();
     await expect(verify(good, { chainCache }, { cabundle })).rejects.toThrow();
-    expect(chainCache.certificates.size).toBe(4);
+    expect(chainCache.kept.size).toBe(4);
     await verify(good, { chainCache });
   });
 
@@ -96,16 +96,40 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
   });
 });
 
-describe('kept certificates', () => {
-  test('are bounded, drop what was used longest ago, and do not hold the document that they came in', async () => {
-    const kept = new KeptCertificates(2);
-    const [a, b, c] = good.chain.cabundle.map((der) => parseCertificate(der, 'certificate')) as [Certificate, Certificate, Certificate];
-    for (const one of [a, b]) kept.keep(one);
-    expect(kept.find(a.der)).toBeDefined();
-    kept.keep(c);
-    expect([kept.find(a.der), kept.find(b.der), kept.find(c.der)].map((k) => k !== undefined)).toEqual([true, false, true]);
-    expect(kept.keep(a)).toBe(kept.find(a.der));
-    expect(kept.find(a.der)?.certificate.der.buffer.byteLength).toBe(a.der.length);
+describe('what is kept', () => {
+  const certificates = () => good.chain.cabundle.map((der) => parseCertificate(der, 'certificate')) as [Certificate, Certificate, Certificate];
+
+  test('is bounded, drops what was used longest ago, and does not hold the document that it came in', () => {
+    const kept = new Kept(2);
+    const [a, b, c] = certificates();
+    const find = ({ der }: Certificate) => kept.find('certificate', der);
+    keepCertificates([a, b], kept);
+    expect(find(a)).toEqual(a);
+    keepCertificates([c], kept);
+    expect([find(a), find(b), find(c)].map((k) => k !== undefined)).toEqual([true, false, true]);
+    const before = find(a);
+    keepCertificates([a], kept);
+    expect(find(a)).toBe(before);
+    expect(find(a)?.der.buffer.byteLength).toBe(a.der.length);
+    kept.keep('pem', new Uint8Array(300_000), () => []);
+    expect([kept.find('pem', new Uint8Array(300_000)), kept.size]).toEqual([undefined, 2]);
+  });
+
+  test('is found by the same bytes of the same kind only, however alike others are, and is not what the caller changes later', () => {
+    const kept = new Kept();
+    const [{ der }] = certificates();
+    const given = bytes(der);
+    kept.keep('certificate', given, (copy) => parseCertificate(copy, 'c'));
+    expect(kept.find('pem', der)).toBeUndefined();
+    for (let at = 0; at < der.length; at++) {
+      const other = bytes(der);
+      other[at] = (other[at] as number) ^ 1;
+      expect(kept.find('certificate', other)).toBeUndefined();
+    }
+    for (const other of [der.subarray(1), der.subarray(0, -1), bytes([...der, 0])]) expect(kept.find('certificate', other)).toBeUndefined();
+    given.fill(0);
+    expect(kept.find('certificate', given)).toBeUndefined();
+    expect(kept.find('certificate', der)?.der).toEqual(der);
   });
 });
 

@@ -12,8 +12,9 @@ import type { TcbComponents } from '../../claims.ts';
 import { type CollateralKind, NO_COLLATERAL } from '../../collateral/collateral.ts';
 import { readPem } from '../../formats/pem.ts';
 import { parseSnpReport, type SnpReport } from '../../formats/snp-report.ts';
-import { type Certificate, parseCertificate, verifySignature } from '../../formats/x509.ts';
+import { type Certificate, verifySignature } from '../../formats/x509.ts';
 import { Judge } from '../../judge.ts';
+import { readCertificate } from '../../kept.ts';
 import { printable } from '../../refusal.ts';
 import type { CrlFact } from '../../revocation.ts';
 import { AMD_PRODUCTS, type AmdProduct } from '../../trust/purposes.ts';
@@ -77,6 +78,10 @@ export async function verifySnp(input: SnpInput, trust: TrustContext, at: number
   const leaf = await leafOf(report, input, allowed, trust, path, judge, used);
   const product = leaf === undefined ? undefined : report.cpuid === null ? productByIssuer(leaf, allowed) : allowed[0];
   if (leaf === undefined) return undefined;
+  // A certificate that verified before is worth a signature at once, beside everything else; what becomes of it is recorded in its turn
+  const early = inRange(report.signature) && trust.chainCache?.kept.has(leaf) === true ? verifySignature(leaf, 'ES384', report.signature, report.signed) : undefined;
+  early?.catch(() => {});
+  const digest = sha256(report.bytes);
   if (!judge.that('GENERATION', `${path}.report`, product !== undefined, () => ({ code: 'UNKNOWN_GENERATION', have: `version 2, a certificate by ${printable(leaf.issuerText)}`, need: `a chip of ${allowed.join(', ')}`, next: NEXT })) || product === undefined) return undefined;
   const issuers = input.issuers ?? await issuersOf(product, key, trust, path, judge, used);
   if (issuers === undefined) return undefined;
@@ -86,11 +91,11 @@ export async function verifySnp(input: SnpInput, trust: TrustContext, at: number
   const tcb = checkTcb(report, chain, path, judge);
   checkChip(report, chain, path, judge);
   checkCsp(chain, input.cspIds ?? [], path, judge);
-  judge.that('SIGNATURE', `${path}.report.signature`, inRange(report.signature) && await verifySignature(leaf, 'ES384', report.signature, report.signed), () => ({ code: 'SIG_INVALID', have: inRange(report.signature) ? 'a signature that the certificate\'s key does not verify' : 'r or s outside of 1 to n - 1', need: 'one over exactly these bytes', next: SIGNED }));
+  judge.that('SIGNATURE', `${path}.report.signature`, inRange(report.signature) && await (early ?? verifySignature(leaf, 'ES384', report.signature, report.signed)), () => ({ code: 'SIG_INVALID', have: inRange(report.signature) ? 'a signature that the certificate\'s key does not verify' : 'r or s outside of 1 to n - 1', need: 'one over exactly these bytes', next: SIGNED }));
   const { vek, path: certified } = chain;
   if (tcb === undefined || certified === undefined || judge.failed) return undefined;
   return {
-    sha256: hex(await sha256(report.bytes)), report, generation: product, tcb,
+    sha256: hex(await digest), report, generation: product, tcb,
     signer: { kind: vek.kind, leafSerial: certified.leaf.serial, productName: vek.productName, ...(vek.cspId === null ? {} : { cspId: vek.cspId }) },
     root: certified.root, chipId: hex(report.chipId), chipIdMasked: isZero(report.chipId),
     revocation: { status: certified.revocation, crls: certified.crls }, notAfter: certified.notAfter, collateral: used,
@@ -133,7 +138,7 @@ async function find(kind: CollateralKind, keys: readonly string[], trust: TrustC
 
 async function leafOf(report: SnpReport, input: SnpInput, allowed: readonly AmdProduct[], trust: TrustContext, path: string, judge: Judge, used: CollateralUsed[]): Promise<Certificate | undefined> {
   const der = input.vek ?? (await find('amd-vek', allowed.map((product) => `${product}/${hex(report.chipId)}/${hex(report.reportedTcb)}`), trust, judge, used))?.bytes;
-  return der === undefined ? undefined : judge.parse('VEK', `${path}.vek`, () => parseCertificate(der, `${path}.vek`));
+  return der === undefined ? undefined : judge.parse('VEK', `${path}.vek`, () => readCertificate(der, `${path}.vek`, trust.chainCache?.kept));
 }
 
 async function issuersOf(product: AmdProduct, kind: 'vcek' | 'vlek', trust: TrustContext, path: string, judge: Judge, used: CollateralUsed[]): Promise<readonly Bytes[] | undefined> {

@@ -1,33 +1,44 @@
 /** The path PCK certificate ← Platform or Processor CA ← root, its revocation lists, and what the certificate says of the platform. */
 import type { TrustContext, TrustRoot } from '../../adapter.ts';
-import { type Bytes, equal, hex, sha256 } from '../../bytes.ts';
+import { type Bytes, equal } from '../../bytes.ts';
+import type { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
 import type { CollateralItem } from '../../collateral/collateral.ts';
-import { type Crl, parseCrl } from '../../formats/crl.ts';
+import type { Crl } from '../../formats/crl.ts';
 import { readPckPlatform } from '../../formats/intel-pck.ts';
 import { readPem } from '../../formats/pem.ts';
-import { type Certificate, parseCertificate } from '../../formats/x509.ts';
+import type { Certificate } from '../../formats/x509.ts';
+import { once, readCertificate } from '../../kept.ts';
 import { validatePath } from '../../path.ts';
+import { PathMemo } from '../../path-memo.ts';
 import { printable } from '../../refusal.ts';
-import type { CrlFact } from '../../revocation.ts';
+import { type CrlFact, readCrl } from '../../revocation.ts';
 import { rootsFor } from '../../trust/purposes.ts';
 import type { PckFacts } from './facts.ts';
 
 const CA_NAME = /^Intel SGX PCK (Platform|Processor) CA$/;
+const platformOf = once(readPckPlatform);
 const NEXT = 'Use the PCK certificate chain that Intel made for this platform.';
 
 export const intelRoots = (trust: TrustContext): TrustRoot[] => rootsFor(trust, 'intel-sgx');
 
-export interface PckChain { readonly leaf: Certificate; readonly issuers: readonly Certificate[] }
+export interface PckChain { readonly pem: Bytes; readonly leaf: Certificate; readonly issuers: readonly Certificate[] }
+
+export const CHAIN_LENGTH = 3;
+
+/** DER of the certificates of a PEM chain. @throws Refusal FMT_PEM */
+export const readChain = (pem: Bytes, path: string, limit: number, cache: ChainCache | undefined): readonly Bytes[] => cache?.kept.find('pem', pem) ?? readPem(pem, 'CERTIFICATE', path, limit);
+/** Of a path that holds. */
+export const keepChain = (pem: Bytes, limit: number, cache: ChainCache | undefined): void => cache?.kept.keep('pem', pem, (copy) => readPem(copy, 'CERTIFICATE', 'pem', limit));
 
 /** Exactly three certificates, the PCK's first. */
-export function readPckChain(pem: Bytes, path: string, checks: CheckList): PckChain | undefined {
-  const ders = checks.parse('TDX-PCK-PEM', path, () => readPem(pem, 'CERTIFICATE', path, 3));
+export function readPckChain(pem: Bytes, path: string, checks: CheckList, cache?: ChainCache): PckChain | undefined {
+  const ders = checks.parse('TDX-PCK-PEM', path, () => readChain(pem, path, CHAIN_LENGTH, cache));
   if (ders === undefined) return undefined;
-  const three = checks.that('TDX-PCK-COUNT', path, ders.length === 3, () => ({ code: 'CHAIN_LEN', have: `${ders.length} certificates`, need: '3: PCK, CA, root', next: NEXT }));
-  const all = ders.map((der, i) => checks.parse('TDX-PCK-DER', `${path}[${i}]`, () => parseCertificate(der, `${path}[${i}]`)));
+  const three = checks.that('TDX-PCK-COUNT', path, ders.length === CHAIN_LENGTH, () => ({ code: 'CHAIN_LEN', have: `${ders.length} certificates`, need: '3: PCK, CA, root', next: NEXT }));
+  const all = ders.map((der, i) => checks.parse('TDX-PCK-DER', `${path}[${i}]`, () => readCertificate(der, `${path}[${i}]`, cache?.kept)));
   const [leaf, ...issuers] = all;
-  return three && leaf !== undefined && !issuers.includes(undefined) ? { leaf, issuers: issuers as Certificate[] } : undefined;
+  return three && leaf !== undefined && !issuers.includes(undefined) ? { pem, leaf, issuers: issuers as Certificate[] } : undefined;
 }
 
 export interface Lists { readonly crls: readonly Crl[]; readonly items: readonly CollateralItem[]; readonly malformed: boolean }
@@ -46,7 +57,7 @@ export function readLists({ leaf, issuers }: PckChain, trust: TrustContext, chec
   for (const { item, issuer } of wanted) {
     if (item === undefined) continue;
     const path = `collateral.${item.kind}/${item.key}`;
-    const crl = checks.parse('TDX-CRL-FORMAT', path, () => parseCrl(item.bytes, path));
+    const crl = checks.parse('TDX-CRL-FORMAT', path, () => readCrl(item.bytes, path, trust.chainCache));
     const right = crl !== undefined && (issuer === undefined || checks.that('TDX-CRL-ISSUER', `${path}.issuer`, equal(crl.issuer, issuer.subject), () => ({ code: 'CRL_ISSUER', have: printable(crl.issuerText), need: printable(issuer.subjectText), next: 'Fetch the current revocation list of this issuer.' })));
     if (!right) malformed = true;
     else crls.push(crl);
@@ -62,16 +73,19 @@ export async function verifyPckChain(chain: PckChain, lists: Lists, trust: Trust
   const verified = await validatePath({
     prefix: 'TDX-PCK', path, leaf: chain.leaf, intermediates: chain.issuers, roots: intelRoots(trust), at, algorithms: ['ES256'], length: { min: 3, max: 3 },
     leafProfile: { keys: ['P-256'], keyUsage: ['digitalSignature'], commonName: /^Intel SGX PCK Certificate$/ },
-    revoked: trust.revoked, crls: lists.crls, requireCrl: listPolicy(trust, lists), cache: trust.chainCache,
+    revoked: trust.revoked, crls: lists.crls, requireCrl: listPolicy(trust, lists), 
+    // One PCK signs for a machine's quoting enclave for as long as its firmware stays
+    cache: trust.chainCache, cacheLeaf: true,
   }, checks);
-  const platform = checks.parse('TDX-PCK-PLATFORM', path, () => readPckPlatform(chain.leaf, path));
+  const platform = checks.parse('TDX-PCK-PLATFORM', path, () => platformOf(chain.leaf, path));
   if (verified === undefined) return undefined;
   const name = verified.certificates[1]?.commonName ?? '';
   const kind = CA_NAME.exec(name)?.[1]?.toLowerCase();
   const named = checks.that('TDX-PCK-CA', `${path}.issuers[1].subject`, kind !== undefined, () => ({ code: 'CHAIN_NAME', have: printable(name), need: CA_NAME.source, next: NEXT }));
   if (platform === undefined || !named) return undefined;
+  keepChain(chain.pem, CHAIN_LENGTH, trust.chainCache);
   return {
-    pck: { leafSerial: verified.leaf.serial, ca: kind as 'platform' | 'processor', root: verified.root, notAfter: verified.notAfter, platform, ppidSha256: hex(await sha256(platform.ppid)) },
+    pck: { leafSerial: verified.leaf.serial, ca: kind as 'platform' | 'processor', root: verified.root, notAfter: verified.notAfter, platform, ppidSha256: await (trust.chainCache?.memo ?? new PathMemo()).sha256(platform, platform.ppid) },
     revocation: verified.revocation, crls: verified.crls,
   };
 }

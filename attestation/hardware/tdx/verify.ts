@@ -5,14 +5,15 @@
  */
 import type { TrustContext } from '../../adapter.ts';
 import { type Bytes, concat, equal, hex, sha256 } from '../../bytes.ts';
-import type { CheckList } from '../../checks.ts';
+import type { ChainCache } from '../../chain-cache.ts';
+import { CheckList } from '../../checks.ts';
 import type { TcbInfo, TdxTcbInfo, Tee } from '../../formats/intel-json.ts';
 import type { PckPlatform } from '../../formats/intel-pck.ts';
-import { verifySignature } from '../../formats/x509.ts';
+import { type Verifier, verifySignature } from '../../formats/signature.ts';
 import { parseSgxQuote, parseTdxQuote, type SgxQuote, type TdxQuote, type Trailing } from '../../formats/tdx-quote.ts';
-import { describe, type IntelCollateral, verifyCollateral } from './collateral.ts';
+import { describeLists, type IntelCollateral, verifyCollateral } from './collateral.ts';
 import type { SgxFacts, TcbFacts, TdxFacts } from './facts.ts';
-import { readLists, readPckChain, verifyPckChain } from './pck.ts';
+import { type PckChain, readLists, readPckChain, verifyPckChain } from './pck.ts';
 import { converge, isOutOfDate, isvLevel, type Level, masked, moduleIdentity, moduleVersion, platformLevel, qeMismatches } from './tcb.ts';
 
 export interface QuoteInput {
@@ -44,45 +45,59 @@ export async function verifySgxQuote(input: QuoteInput, trust: TrustContext, at:
 
 async function verifyQuote<Q extends TdxQuote | SgxQuote>(tee: Tee, quote: Q, input: QuoteInput, trust: TrustContext, at: number, checks: CheckList): Promise<(TdxFacts & SgxFacts & { quote: Q }) | undefined> {
   const path = input.path ?? 'quote';
-  await checkKeys(quote, path, checks);
-  const chain = readPckChain(quote.pckChain, `${path}.pckChain`, checks);
-  if (chain === undefined) return undefined;
-  await checkQuotingEnclave(quote, chain.leaf, path, checks);
+  const key = attestationKey(quote, trust.chainCache);
+  // The evidence's own two signatures, each time; the rest goes on beside them and is recorded behind them
+  const [signed, bound, digest] = [verifySignature(key, 'ES256', quote.signature, quote.signed), sha256(concat(quote.attestationKey, quote.authData)), sha256(quote.bytes)];
+  const [chainChecks, others] = [new CheckList(), new CheckList()];
+  const chain = readPckChain(quote.pckChain, `${path}.pckChain`, chainChecks, trust.chainCache);
+  const signedQe = chain === undefined ? undefined : verifySignature(chain.leaf, 'ES256', quote.qeSignature, quote.qeReport.raw);
+  const facts = chain === undefined ? undefined : verifyPlatform(tee, quote, chain, input, trust, at, others);
+  const [holds, holdsQe, digests, rest] = await Promise.all([signed, signedQe, Promise.all([bound, digest]), facts]);
+
+  checkKeys(quote, holds, digests[0], path, checks);
+  checks.append(chainChecks);
+  if (holdsQe === undefined) return undefined;
+  checkQuotingEnclave(quote, holdsQe, path, checks);
+  checks.append(others);
+  if (rest === undefined || checks.failed) return undefined;
+  trust.chainCache?.kept.keep('attestation-key', quote.attestationKey, p256);
+  return { quote, sha256: hex(digests[1]), ...rest } as TdxFacts & SgxFacts & { quote: Q };
+}
+
+/** Certificates, lists and tables: what is known of the platform. */
+async function verifyPlatform(tee: Tee, quote: TdxQuote | SgxQuote, chain: PckChain, input: QuoteInput, trust: TrustContext, at: number, checks: CheckList): Promise<Omit<TdxFacts, 'quote' | 'sha256'> | undefined> {
+  const path = input.path ?? 'quote';
   const lists = readLists(chain, trust, checks);
   const verified = await verifyPckChain(chain, lists, trust, at, `${path}.pck`, checks);
   if (verified === undefined) return undefined;
-
-  let tcb: TcbFacts | undefined;
-  let used: IntelCollateral['used'];
+  const facts = { pck: verified.pck, revocation: { status: verified.revocation, crls: verified.crls } };
   if (input.tcb === 'skip') {
     checks.skipped('TDX-TCB', path);
-    used = await Promise.all(lists.crls.map((crl, i) => describe(lists.items[i] as (typeof lists.items)[number], crl.thisUpdate, crl.nextUpdate)));
-  } else {
-    const collateral = await verifyCollateral(tee, verified.pck.platform, lists, trust, at, checks);
-    if (collateral === undefined) return undefined;
-    tcb = evaluate(quote, verified.pck.platform, collateral, path, checks);
-    if (tcb === undefined) return undefined;
-    used = collateral.used;
+    return { ...facts, tcb: null, collateral: await Promise.all(describeLists(lists, trust.chainCache)) };
   }
-  if (checks.failed) return undefined;
-  const facts: Omit<TdxFacts, 'quote'> = { sha256: hex(await sha256(quote.bytes)), pck: verified.pck, tcb: tcb ?? null, revocation: { status: verified.revocation, crls: verified.crls }, collateral: used };
-  return { quote, ...facts } as TdxFacts & SgxFacts & { quote: Q };
+  const collateral = await verifyCollateral(tee, verified.pck.platform, lists, trust, at, checks);
+  const tcb = collateral === undefined ? undefined : evaluate(quote, verified.pck.platform, collateral, path, checks);
+  return collateral === undefined || tcb === undefined ? undefined : { ...facts, tcb, collateral: collateral.used };
 }
 
 /** SubjectPublicKeyInfo of a P-256 key up to its point (RFC 5480). */
 const P256_PREFIX = Uint8Array.from([0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00]);
 
-async function checkKeys(quote: TdxQuote | SgxQuote, path: string, checks: CheckList): Promise<void> {
-  const point = concat(Uint8Array.of(4), quote.attestationKey);
-  const key = { spki: concat(P256_PREFIX, point), key: { kind: 'P-256', bits: 256, raw: point } } as const;
-  const signed = await verifySignature(key, 'ES256', quote.signature, quote.signed);
+function p256(coordinates: Bytes): Verifier {
+  const point = concat(Uint8Array.of(4), coordinates);
+  return { spki: concat(P256_PREFIX, point), key: { kind: 'P-256', bits: 256, raw: point } };
+}
+
+/** A quoting enclave's key signs all quotes of its machine. */
+const attestationKey = ({ attestationKey: coordinates }: TdxQuote | SgxQuote, cache: ChainCache | undefined): Verifier => cache?.kept.find('attestation-key', coordinates) ?? p256(coordinates);
+
+function checkKeys(quote: TdxQuote | SgxQuote, signed: boolean, digest: Bytes, path: string, checks: CheckList): void {
   checks.that('TDX-SIGNATURE', `${path}.signature`, signed, () => ({ code: 'SIG_INVALID', have: 'a signature that the attestation key does not verify', need: 'one over header and body', next: NEXT }));
-  const bound = concat(await sha256(concat(quote.attestationKey, quote.authData)), new Uint8Array(32));
+  const bound = concat(digest, new Uint8Array(32));
   checks.that('TDX-QE-BINDING', `${path}.qeReport.reportData`, equal(quote.qeReport.reportData, bound), () => ({ code: 'QE_BINDING', have: hex(quote.qeReport.reportData), need: hex(bound), next: NEXT }));
 }
 
-async function checkQuotingEnclave(quote: TdxQuote | SgxQuote, leaf: Parameters<typeof verifySignature>[0], path: string, checks: CheckList): Promise<void> {
-  const signed = await verifySignature(leaf, 'ES256', quote.qeSignature, quote.qeReport.raw);
+function checkQuotingEnclave(quote: TdxQuote | SgxQuote, signed: boolean, path: string, checks: CheckList): void {
   checks.that('TDX-QE-SIGNATURE', `${path}.qeSignature`, signed, () => ({ code: 'SIG_INVALID', have: 'a signature that the PCK key does not verify', need: 'one over the report of the quoting enclave', next: NEXT }));
   checks.that('TDX-QE-DEBUG', `${path}.qeReport.attributes`, !quote.qeReport.debug, () => ({ code: 'QE_IDENTITY', have: 'a quoting enclave in debug mode', need: 'one in production mode', next: UPDATE }));
 }

@@ -10,11 +10,12 @@
  * The root's own signature is not checked: its bytes are the pinned ones. Nothing is verified under a root that is not pinned.
  */
 import type { TrustContext, TrustRoot } from '../../adapter.ts';
-import { type Bytes, bytes, equal, hex, sha256 } from '../../bytes.ts';
-import { ChainCache } from '../../chain-cache.ts';
+import { type Bytes, equal, hex, sha256 } from '../../bytes.ts';
+import type { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
-import { type Certificate, type CertificateProfile, parseCertificate } from '../../formats/x509.ts';
-import type { KeptCertificate } from '../../kept-certificates.ts';
+import { type Certificate, type CertificateProfile, parseCertificate, verifySignature } from '../../formats/x509.ts';
+import { keepCertificates } from '../../kept.ts';
+import { PathMemo } from '../../path-memo.ts';
 import { printable } from '../../refusal.ts';
 import { rootsFor } from '../../trust/purposes.ts';
 
@@ -23,19 +24,14 @@ export const PLATFORM = 'aws-nitro' as const;
 const BUNDLE_LENGTH = 4;
 /** The NSM makes a leaf 3 s before its first document, so a verifier whose clock is a little late must not refuse it. */
 const NOT_BEFORE_SKEW = 60;
-const P384 = { name: 'ECDSA', namedCurve: 'P-384' };
 /** The one algorithm of this PKI. */
 const PROFILE: CertificateProfile = { signatures: ['ES384'], keys: ['P-384'] };
-const ES384 = { name: 'ECDSA', hash: 'SHA-384' };
 const NEXT = 'Attest again inside the enclave; if it stays, report it to the operator of the cell.';
 
 /** Certificates root first, the leaf last, as the document holds them. */
 export interface NitroChain {
   readonly root: TrustRoot;
   readonly certificates: readonly Certificate[];
-  /** Of the root's certificate and of its key, hex. */
-  readonly rootSha256: string;
-  readonly spkiSha256: string;
 }
 
 /**
@@ -47,7 +43,8 @@ export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust
   const ders = [...bundle, leafDer];
   const kept = ders.map((der) => keptOf(der, trust.chainCache));
   // Root, before anything in the chain is looked at
-  const rootSha256 = kept[0]?.certSha256 ?? hex(await sha256(bundle[0] ?? new Uint8Array()));
+  const memo = trust.chainCache?.memo ?? new PathMemo();
+  const rootSha256 = kept[0] === undefined ? hex(await sha256(bundle[0] ?? new Uint8Array())) : (await memo.digests(kept[0])).certSha256;
   const root = rootsFor(trust, 'aws-nitro', PLATFORM).find((r) => r.certSha256 === rootSha256);
   checks.that('NITRO-CHAIN-ROOT', 'document.cabundle[0]', root !== undefined, () => ({
     code: 'CHAIN_ROOT_UNPINNED', have: rootSha256, need: pinned(trust) || 'a pinned root', next: 'This is not a Nitro Enclave under a root that you trust. For a simulated TEE, use a policy that names its development root.',
@@ -55,36 +52,33 @@ export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust
   checks.that('NITRO-CHAIN-LENGTH', 'document.cabundle', bundle.length === BUNDLE_LENGTH, () => ({ code: 'CHAIN_LEN', have: `${bundle.length} certificates`, need: `${BUNDLE_LENGTH}: root, regional, zonal, instance`, next: NEXT }));
 
   // Each certificate in the profile
-  const parsed = ders.map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', pathOf(i, ders.length), () => kept[i]?.certificate ?? parseCertificate(der, pathOf(i, ders.length), PROFILE)));
+  const parsed = ders.map((der, i) => checks.parse('NITRO-CERTIFICATE-PROFILE', pathOf(i, ders.length), () => kept[i] ?? parseCertificate(der, pathOf(i, ders.length), PROFILE)));
   const certificates = parsed.filter((c) => c !== undefined);
   if (certificates.length !== parsed.length) return undefined;
 
   for (const [i, certificate] of certificates.entries()) checkOne(certificate, pathOf(i, ders.length), i, certificates, trust, at, checks);
 
   if (root === undefined) return undefined;
-  const spkiSha256 = kept[0]?.spkiSha256 ?? hex(await sha256((certificates[0] as Certificate).spki));
+  const { spkiSha256 } = await memo.digests(certificates[0] as Certificate);
   const sameKey = checks.that('NITRO-CHAIN-ROOT-KEY', 'document.cabundle[0].subjectPublicKeyInfo', root.spkiSha256 === spkiSha256, () => ({ code: 'CHAIN_ROOT_UNPINNED', have: spkiSha256, need: root.spkiSha256, next: 'Pin certificate and key of the same root.' }));
-  return sameKey ? { root, certificates, rootSha256, spkiSha256 } : undefined;
+  return sameKey ? { root, certificates } : undefined;
 }
 
 /** Of this PKI's kind: the cache serves other platforms too. */
-function keptOf(der: Bytes, cache: ChainCache | undefined): KeptCertificate | undefined {
-  const kept = cache?.certificates.find(der);
-  return kept !== undefined && PROFILE.signatures.includes(kept.certificate.algorithm) && PROFILE.keys.includes(kept.certificate.key.kind) ? kept : undefined;
+function keptOf(der: Bytes, cache: ChainCache | undefined): Certificate | undefined {
+  const kept = cache?.kept.find('certificate', der);
+  return kept !== undefined && PROFILE.signatures.includes(kept.algorithm) && PROFILE.keys.includes(kept.key.kind) ? kept : undefined;
 }
 
 /** Each certificate's signature by the one before it. The leaf's is never cached: it signs one enclave's documents for hours only. */
-export async function checkChainSignatures({ certificates, rootSha256, spkiSha256 }: NitroChain, cache: ChainCache | undefined, checks: CheckList): Promise<void> {
+export async function checkChainSignatures({ certificates }: NitroChain, cache: ChainCache | undefined, checks: CheckList): Promise<void> {
   const last = certificates.length - 1;
   const holds = await Promise.all(certificates.map((certificate, i) => i === 0 || verifyLink(certificates[i - 1] as Certificate, certificate, cache, i < last)));
   for (const [i, ok] of holds.entries()) {
     if (i === 0) continue;
     checks.that('NITRO-CHAIN-SIGNATURE', `${pathOf(i, certificates.length)}.signature`, ok, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${printable((certificates[i - 1] as Certificate).subjectText)}`, next: NEXT }));
   }
-  if (cache === undefined || !holds.every(Boolean)) return;
-  const root = cache.certificates.keep(certificates[0] as Certificate);
-  [root.certSha256, root.spkiSha256] = [rootSha256, spkiSha256];
-  for (const certificate of certificates.slice(1, last)) cache.certificates.keep(certificate);
+  if (holds.every(Boolean)) keepCertificates(certificates.slice(0, last), cache?.kept);
 }
 
 const pathOf = (i: number, length: number): string => (i === length - 1 ? 'document.certificate' : `document.cabundle[${i}]`);
@@ -113,31 +107,11 @@ function checkOne(certificate: Certificate, path: string, i: number, chain: read
 
 /** @param remembered whether a signature that holds is not verified again */
 async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined, remembered: boolean): Promise<boolean> {
-  const name = cache === undefined || !remembered ? undefined : await linkName(issuer, certificate, cache);
+  const name = cache === undefined || !remembered ? undefined : await cache.memo.linkName(issuer, certificate);
   if (name !== undefined && cache?.has(name) === true) return true;
-  const known = keptOf(issuer.der, cache);
-  const key = await (known === undefined ? importKey(issuer) : (known.key ??= importKey(known.certificate)));
-  const holds = key !== undefined && await crypto.subtle.verify(ES384, key, certificate.signature, certificate.tbs);
+  const holds = await verifySignature(issuer, 'ES384', certificate.signature, certificate.tbs);
   if (holds && name !== undefined) cache?.add(name);
   return holds;
-}
-
-/** The same name each time, but for a kept certificate not computed each time. */
-async function linkName(issuer: Certificate, certificate: Certificate, cache: ChainCache): Promise<string> {
-  const known = keptOf(certificate.der, cache);
-  if (known?.link !== undefined && equal(known.link.issuerSpki, issuer.spki)) return known.link.name;
-  const name = await ChainCache.nameOf({ issuer: certificate.issuerText, serial: certificate.serial, notAfter: certificate.notAfter, issuerSpki: issuer.spki, der: certificate.der });
-  if (known !== undefined) known.link = { issuerSpki: bytes(issuer.spki), name };
-  return name;
-}
-
-/** `undefined`: the key is no point of the curve. */
-export async function importKey(certificate: Certificate): Promise<CryptoKey | undefined> {
-  try {
-    return await crypto.subtle.importKey('spki', certificate.spki, P384, true, ['verify']);
-  } catch {
-    return undefined;
-  }
 }
 
 const hexNumber = (serial: string): string => serial.toLowerCase().replace(/^0+(?=.)/, '');

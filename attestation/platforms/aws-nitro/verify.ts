@@ -14,11 +14,11 @@ import { allChecks } from '../../check-ids.ts';
 import { CheckList } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
-import { type CoseSign1, parseCoseSign1, verifyCoseSign1 } from '../../formats/cose.ts';
+import { parseCoseSign1, verifyCoseSign1 } from '../../formats/cose.ts';
 import { type NsmPayload, parseNsmPayload } from '../../formats/nsm.ts';
 import type { Certificate } from '../../formats/x509.ts';
 import { printable, refuse } from '../../refusal.ts';
-import { checkChain, checkChainSignatures, importKey, type NitroChain, PLATFORM } from './chain.ts';
+import { checkChain, checkChainSignatures, type NitroChain, PLATFORM } from './chain.ts';
 
 /** A document may be this much ahead of the verifier's clock, seconds (A0). */
 const MAX_AHEAD = 300;
@@ -88,15 +88,10 @@ async function checkDocument(document: Bytes, trust: TrustContext, at: (payload:
   const chain = await checkChain(payload.cabundle, payload.certificate, trust, at(payload), checks);
   if (chain === undefined) return { payload, chain };
   // Side by side, recorded in order
-  const signed = hasSignature(cose, chain);
+  const signed = verifyCoseSign1(cose, leafOf(chain));
   await checkChainSignatures(chain, trust.chainCache, checks);
   checks.that('NITRO-SIGNATURE', 'document.signature', await signed, () => ({ code: 'SIG_INVALID', have: 'a signature that the leaf\'s key does not verify', need: 'one over exactly these bytes', next: NEXT_DOCUMENT }));
   return { payload, chain };
-}
-
-async function hasSignature(cose: CoseSign1, chain: NitroChain): Promise<boolean> {
-  const key = await importKey(leafOf(chain));
-  return key !== undefined && verifyCoseSign1(cose, key);
 }
 
 const leafOf = (chain: NitroChain): Certificate => chain.certificates.at(-1) as Certificate;
