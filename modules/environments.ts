@@ -39,6 +39,16 @@ export interface AwsSettings {
   /** Aurora capacity units. */
   readonly database: { readonly minCapacity: number; readonly maxCapacity: number };
   readonly certificateArn: string;
+  /** Of gateways, which need no enclave. */
+  readonly gatewayInstanceType: string;
+  /** How long nobody can remove a version of an object, days. */
+  readonly objectLockDays: { readonly images: number; readonly eif: number };
+  /** Advanced wants the account's subscription. */
+  readonly shield: 'standard' | 'advanced';
+  /** Runs GuardDuty here; false where an organization does. */
+  readonly threatDetection: boolean;
+  /** In five minutes, before the firewall blocks. */
+  readonly requestsPerAddress: number;
 }
 
 export interface AzureSettings {
@@ -63,6 +73,8 @@ export interface AzureSettings {
   readonly images: { readonly subscriptionId: string; readonly resourceGroup: string; readonly gallery: string; readonly versions: Readonly<Record<'blue' | 'green', string>> };
   /** Raised by one every 90 days: part of the attested keys' names, which are created once. */
   readonly keyPeriod: number;
+  /** Name of the workbook, a UUID by the provider's rule. */
+  readonly workbookId: string;
   /** First month of the budget. */
   readonly budgetStart: string;
   /** An OpenSSH public key that nobody holds the private half of: the API wants one though passwords and SSH are off. */
@@ -179,11 +191,12 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       account: '111111111111', region: 'us-east-1', standbyRegion: 'us-west-2', zones: ['us-east-1a', 'us-east-1b', 'us-east-1c'], instanceType: 'm6i.xlarge',
       parentImage: 'ami-0123456789abcdef0', enclave: { cpus: 2, memoryMib: 4096 }, fleet: { min: 1, max: 2 }, vpcCidr: '10.20.0.0/16',
       database: { minCapacity: 0.5, maxCapacity: 2 }, certificateArn: 'arn:aws:acm:us-east-1:111111111111:certificate/11111111-1111-4111-8111-111111111111',
+      gatewayInstanceType: 'm6i.large', objectLockDays: { images: 1, eif: 7 }, shield: 'standard', threatDetection: false, requestsPerAddress: 2_000,
     },
     azure: {
       subscriptionId: '11111111-1111-4111-8111-111111111111', tenantId: '99999999-9999-4999-8999-999999999999', location: 'eastus', standbyLocation: 'westus3', zones: ['1', '2', '3'],
       vmSize: 'Standard_DC4as_v5', fleet: { min: 1, max: 2 }, vnetCidr: '10.30.0.0/16', database: { sku: 'GP_Standard_D2ds_v5', storageMb: 32_768, administrators: { objectId: '11111111-1111-4111-9111-111111111111', name: 'ccc-dev-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
-      attestationRegion: 'eus', pairedReplication: false, ddosProtection: false, keyPeriod: 1, budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
+      attestationRegion: 'eus', pairedReplication: false, ddosProtection: false, keyPeriod: 1, workbookId: '11111111-1111-4111-a111-111111111111', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-dev-d7k2', projectNumber: '111111111111', billingAccount: '111111-222222-333333', region: 'us-central1', standbyRegion: 'us-east4', zones: ['us-central1-a', 'us-central1-b', 'us-central1-c'],
@@ -199,11 +212,12 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       account: '222222222222', region: 'eu-central-1', standbyRegion: 'eu-west-1', zones: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'], instanceType: 'm6i.xlarge',
       parentImage: 'ami-0123456789abcdef1', enclave: { cpus: 2, memoryMib: 4096 }, fleet: { min: 2, max: 6 }, vpcCidr: '10.21.0.0/16',
       database: { minCapacity: 0.5, maxCapacity: 8 }, certificateArn: 'arn:aws:acm:eu-central-1:222222222222:certificate/22222222-2222-4222-8222-222222222222',
+      gatewayInstanceType: 'm6i.large', objectLockDays: { images: 7, eif: 30 }, shield: 'standard', threatDetection: true, requestsPerAddress: 10_000,
     },
     azure: {
       subscriptionId: '22222222-2222-4222-8222-222222222222', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
       vmSize: 'Standard_DC4as_v5', fleet: { min: 2, max: 6 }, vnetCidr: '10.31.0.0/16', database: { sku: 'GP_Standard_D4ds_v5', storageMb: 65_536, administrators: { objectId: '22222222-2222-4222-9222-222222222222', name: 'ccc-staging-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
-      attestationRegion: 'weu', pairedReplication: true, ddosProtection: false, keyPeriod: 1, budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
+      attestationRegion: 'weu', pairedReplication: true, ddosProtection: false, keyPeriod: 1, workbookId: '22222222-2222-4222-a222-222222222222', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-staging-s4m9', projectNumber: '222222222222', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
@@ -219,11 +233,12 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       account: '333333333333', region: 'eu-central-1', standbyRegion: 'eu-west-1', zones: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'], instanceType: 'm6i.2xlarge',
       parentImage: 'ami-0123456789abcdef2', enclave: { cpus: 4, memoryMib: 8192 }, fleet: { min: 3, max: 24 }, vpcCidr: '10.22.0.0/16',
       database: { minCapacity: 2, maxCapacity: 32 }, certificateArn: 'arn:aws:acm:eu-central-1:333333333333:certificate/33333333-3333-4333-8333-333333333333',
+      gatewayInstanceType: 'm6i.xlarge', objectLockDays: { images: 30, eif: 365 }, shield: 'advanced', threatDetection: true, requestsPerAddress: 10_000,
     },
     azure: {
       subscriptionId: '33333333-3333-4333-8333-333333333333', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
       vmSize: 'Standard_DC8as_v5', fleet: { min: 3, max: 24 }, vnetCidr: '10.32.0.0/16', database: { sku: 'MO_Standard_E4ds_v5', storageMb: 131_072, administrators: { objectId: '33333333-3333-4333-9333-333333333333', name: 'ccc-prod-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
-      attestationRegion: 'weu', pairedReplication: true, ddosProtection: true, keyPeriod: 1, budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
+      attestationRegion: 'weu', pairedReplication: true, ddosProtection: true, keyPeriod: 1, workbookId: '33333333-3333-4333-a333-333333333333', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-prod-p1x8', projectNumber: '333333333333', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
@@ -303,6 +318,11 @@ export function checkEnvironment(e: Environment): void {
     needWhole(at(`${field}.min`), fleet.min, 1, 1_000);
     needWhole(at(`${field}.max`), fleet.max, fleet.min, 1_000);
   }
+  needWhole(at('aws.objectLockDays.images'), e.aws.objectLockDays.images, 1, 365, 'days');
+  needWhole(at('aws.objectLockDays.eif'), e.aws.objectLockDays.eif, 1, 3_653, 'days');
+  needWhole(at('aws.requestsPerAddress'), e.aws.requestsPerAddress, 100, 1_000_000);
+  need(/^arn:aws:acm:[a-z0-9-]+:[0-9]{12}:certificate\/[0-9a-f-]{36}$/.test(e.aws.certificateArn) && e.aws.certificateArn.split(':')[3] === e.aws.region, at('aws.certificateArn'), e.aws.certificateArn, 'the ARN of a certificate of ACM in aws.region');
+  need(/^[cmr][5-8][a-z]*\.[a-z0-9]+$/.test(e.aws.gatewayInstanceType), at('aws.gatewayInstanceType'), e.aws.gatewayInstanceType, 'a Nitro instance type, as m6i.large');
   needWhole(at('aws.enclave.cpus'), e.aws.enclave.cpus, 2, 64, 'vCPU, whole cores');
   need(e.aws.enclave.cpus % 2 === 0, at('aws.enclave.cpus'), e.aws.enclave.cpus, 'an even number: whole cores');
   needWhole(at('aws.enclave.memoryMib'), e.aws.enclave.memoryMib, 1_024, 262_144, 'MiB');
@@ -322,7 +342,7 @@ const PAIRED: Readonly<Record<string, string>> = {
 function checkAzure(at: (field: string) => string, e: Environment): void {
   const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
   const { azure } = e;
-  for (const [field, value] of [['subscriptionId', azure.subscriptionId], ['tenantId', azure.tenantId], ['images.subscriptionId', azure.images.subscriptionId], ['database.administrators.objectId', azure.database.administrators.objectId]] as const) {
+  for (const [field, value] of [['subscriptionId', azure.subscriptionId], ['tenantId', azure.tenantId], ['images.subscriptionId', azure.images.subscriptionId], ['workbookId', azure.workbookId], ['database.administrators.objectId', azure.database.administrators.objectId]] as const) {
     need(uuid.test(value), at(`azure.${field}`), value, 'a UUID in lower case');
   }
   need(/^[a-z][a-z0-9]{1,7}$/.test(azure.attestationRegion), at('azure.attestationRegion'), azure.attestationRegion, 'a short name of a location, as weu');

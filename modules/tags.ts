@@ -27,6 +27,8 @@ interface Taggable { tags: Record<string, string>; readonly tagsInput?: Record<s
 function isTaggable(node: unknown): node is Taggable {
   if (typeof node !== 'object' || node === null || !('terraformResourceType' in node) || !('tagsInput' in node)) return false;
   if (String((node as { fqn?: unknown }).fqn).startsWith('data.')) return false;
+  // Tags of the directory are a list of words, not names and values.
+  if (String(node.terraformResourceType).startsWith('azuread_')) return false;
   for (let proto: unknown = Object.getPrototypeOf(node); proto !== null; proto = Object.getPrototypeOf(proto)) {
     const property = Object.getOwnPropertyDescriptor(proto as object, 'tags');
     if (property !== undefined) return property.set !== undefined;

@@ -32,10 +32,21 @@ export interface AzapiResourceConfig extends TerraformMetaArguments {
 
 export class AzapiResource extends TerraformResource {
   readonly #config: AzapiResourceConfig;
+  #tags: Record<string, string> | undefined;
 
   constructor(scope: Construct, id: string, config: AzapiResourceConfig) {
     super(scope, id, { ...config, terraformResourceType: 'azapi_resource', terraformGeneratorMetadata: { providerName: 'azapi' } });
     this.#config = config;
+    this.#tags = config.tags && { ...config.tags };
+  }
+
+  /** As the bindings have it, for the aspect that tags everything. */
+  set tags(value: Record<string, string>) {
+    this.#tags = value;
+  }
+
+  get tagsInput(): Record<string, string> | undefined {
+    return this.#tags;
   }
 
   get id(): string {
@@ -48,7 +59,8 @@ export class AzapiResource extends TerraformResource {
   }
 
   protected override synthesizeAttributes(): Record<string, unknown> {
-    const { type, name, parentId, location, tags, body, responseExportValues } = this.#config;
+    const { type, name, parentId, location, body, responseExportValues } = this.#config;
+    const tags = this.#tags;
     return {
       type, name, parent_id: parentId, body,
       ...(location === undefined ? {} : { location }), ...(tags === undefined ? {} : { tags }), ...(responseExportValues === undefined ? {} : { response_export_values: responseExportValues }),
