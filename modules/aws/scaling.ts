@@ -1,0 +1,42 @@
+/** What a fleet follows. Metrics of the cell come from the gateway, once a minute, in one namespace with the cell's name as dimension. */
+import type { AutoscalingPolicyConfig } from '@cdktf/provider-aws/lib/autoscaling-policy/index.js';
+
+/** Metrics that the gateway publishes. */
+export const CELL_METRICS = {
+  oldestDue: 'oldest_due_seconds', due: 'jobs_due', releases: 'releases', releaseSeconds: 'release_seconds', completed: 'jobs_completed', accepted: 'jobs_accepted', rejected: 'jobs_rejected', failed: 'jobs_failed', cats: 'cats_counted', refusals: 'refusals', lag: 'replication_lag_seconds', cost: 'tenant_cost_usd',
+} as const;
+export const CELL_NAMESPACE = 'ccc';
+
+export type Scaling =
+  /** The metric itself, which falls as instances are added: the age of the oldest due job. */
+  | { readonly name: string; readonly of: 'age'; readonly cell: string; readonly metric: string; readonly target: number }
+  /** The metric divided by the instances in service. */
+  | { readonly name: string; readonly of: 'per-instance'; readonly cell: string; readonly metric: string; readonly target: number }
+  | { readonly name: string; readonly of: 'requests'; readonly loadBalancerSuffix: string; readonly targetGroupSuffix: string; /** A target and minute. */ readonly target: number }
+  | { readonly name: string; readonly of: 'cpu'; /** Percent. */ readonly target: number };
+
+type Tracking = Pick<AutoscalingPolicyConfig, 'policyType' | 'targetTrackingConfiguration' | 'estimatedInstanceWarmup'>;
+
+export function scalingPolicy(scaling: Scaling, group: string): Tracking {
+  const tracking = (targetTrackingConfiguration: AutoscalingPolicyConfig['targetTrackingConfiguration']): Tracking => ({ policyType: 'TargetTrackingScaling', targetTrackingConfiguration });
+  const { target } = scaling;
+  switch (scaling.of) {
+    case 'requests':
+      return tracking({ targetValue: target, predefinedMetricSpecification: { predefinedMetricType: 'ALBRequestCountPerTarget', resourceLabel: `${scaling.loadBalancerSuffix}/${scaling.targetGroupSuffix}` } });
+    case 'cpu':
+      return tracking({ targetValue: target, predefinedMetricSpecification: { predefinedMetricType: 'ASGAverageCPUUtilization' } });
+    case 'age':
+      return tracking({ targetValue: target, customizedMetricSpecification: { namespace: CELL_NAMESPACE, metricName: scaling.metric, statistic: 'Maximum', metricDimension: [{ name: 'cell', value: scaling.cell }] } });
+    case 'per-instance':
+      return tracking({
+        targetValue: target,
+        customizedMetricSpecification: {
+          metrics: [
+            { id: 'backlog', returnData: false, metricStat: { stat: 'Sum', metric: { namespace: CELL_NAMESPACE, metricName: scaling.metric, dimensions: [{ name: 'cell', value: scaling.cell }] } } },
+            { id: 'instances', returnData: false, metricStat: { stat: 'Average', metric: { namespace: 'AWS/AutoScaling', metricName: 'GroupInServiceInstances', dimensions: [{ name: 'AutoScalingGroupName', value: group }] } } },
+            { id: 'each', expression: 'backlog / IF(instances > 0, instances, 1)', label: 'per instance', returnData: true },
+          ],
+        },
+      });
+  }
+}
