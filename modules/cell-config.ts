@@ -18,7 +18,7 @@ export interface CellFile { readonly name: string; readonly json: string; /** He
 export function cellFile(environment: Environment, cloud: Cloud): CellFile {
   const name = `${cloud}-${environment.name}`;
   const json = JSON.stringify({
-    cell: name, cloud, region: REGION[cloud](environment), epoch: 1, platform: PLATFORM[cloud], simulated: false, ownerKey: environment.ownerKey,
+    cell: name, cloud, region: REGION[cloud](environment), epoch: 1, platform: PLATFORM[cloud], ...(cloud === 'gcp' ? { brokerPlatform: 'confidential-space' } : {}), simulated: false, ownerKey: environment.ownerKey,
     gateway: { public: { host: HOSTS.gateway, port: PORTS.public }, internal: { host: HOSTS.gateway, port: PORTS.internal } },
     broker: { host: HOSTS.broker, port: PORTS.broker },
   });

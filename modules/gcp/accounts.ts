@@ -5,7 +5,8 @@ import { ServiceAccountIamBinding } from '@cdktf/provider-google/lib/service-acc
 import { Construct } from 'constructs';
 import type { Namer } from '../naming.ts';
 
-export const NAMESPACES = { gateway: 'ccc-gateway', counter: 'ccc-counter', system: 'ccc-system' } as const;
+/** Of the cluster. `system` may do what device plugins need; the others are held to the restricted profile. */
+export const NAMESPACES = { gateway: 'ccc-gateway', counter: 'ccc-counter', metrics: 'ccc-metrics', system: 'ccc-system' } as const;
 
 const NODE_ROLES = ['roles/container.defaultNodeServiceAccount'] as const;
 const BROKER_ROLES = ['roles/confidentialcomputing.workloadUser', 'roles/logging.logWriter', 'roles/monitoring.metricWriter'] as const;
@@ -17,7 +18,6 @@ export class Accounts extends Construct {
   readonly counterNodes: ServiceAccount;
   readonly broker: ServiceAccount;
   readonly gateway: ServiceAccount;
-  readonly counter: ServiceAccount;
 
   constructor(scope: Construct, id: string, { named, project }: AccountsProps) {
     super(scope, id);
@@ -31,11 +31,10 @@ export class Accounts extends Construct {
     // Nothing about keys: those hang on the token's claims, not on the account.
     this.broker = account('broker', 'Brokers in Confidential Space', BROKER_ROLES);
     this.gateway = account('gateway', 'Gateways', ['roles/cloudsql.client', 'roles/cloudsql.instanceUser', 'roles/monitoring.metricWriter']);
-    // Counters pull from the gateway and hold no credentials of the cloud's data at all.
-    this.counter = account('counter', 'Counters', ['roles/monitoring.metricWriter']);
+    // Counters have no account: they pull from the gateway, attest to the broker, and ask nothing of the cloud.
     const adapter = account('metrics', 'Reader of metrics for autoscaling', ['roles/monitoring.viewer']);
 
-    for (const [part, made, namespace] of [['gateway', this.gateway, NAMESPACES.gateway], ['counter', this.counter, NAMESPACES.counter], ['metrics', adapter, NAMESPACES.system]] as const) {
+    for (const [part, made, namespace] of [['gateway', this.gateway, NAMESPACES.gateway], ['metrics', adapter, NAMESPACES.metrics]] as const) {
       new ServiceAccountIamBinding(this, `${part}-from-cluster`, { serviceAccountId: made.name, role: 'roles/iam.workloadIdentityUser', members: [`serviceAccount:${project}.svc.id.goog[${namespace}/${part}]`] });
     }
   }
