@@ -29,8 +29,11 @@ const types = {
     oid === INT8 ? Number : pg.types.getTypeParser(oid as never, format as never)) as typeof pg.types.getTypeParser,
 };
 
-/** `patienceMs`: no statement of ours takes that long; a server that hangs must not hang its callers for ever. */
-export function openPool(url: string, connections: number, patienceMs: number): pg.Pool {
+/**
+ * `patienceMs`: no statement of ours takes that long; a server that hangs must not hang its callers for ever.
+ * `local`: commits wait for this server's disk only, whatever standbys the server has: who wants one waits for it (replication/standby.ts).
+ */
+export function openPool(url: string, connections: number, patienceMs: number, local = false): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
@@ -41,6 +44,7 @@ export function openPool(url: string, connections: number, patienceMs: number): 
     query_timeout: patienceMs + GRACE_MS,
     idle_in_transaction_session_timeout: patienceMs,
     keepAlive: true,
+    ...(local ? { options: '-c synchronous_commit=local' } : {}),
   });
   // Without listeners a connection that dies while idle, or between two statements of a transaction, would end the process.
   // The next statement on it fails by itself, and the pool replaces it.

@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../protocol/clock.ts';
 import type { CLASSIFICATIONS } from '../protocol/context.ts';
+import type { Replication } from './replication.ts';
 import type { JOB_EVENTS, JobState, Sealed, StoredKey } from '../protocol/messages.ts';
 
 export { openLedger } from './open.ts';
@@ -28,6 +29,8 @@ export interface LedgerOptions {
   readonly connections?: number;
   /** How long one statement may take before it counts as unanswered, milliseconds. Default 10,000. */
   readonly patienceMs?: number;
+  /** Of this ledger to other cells; without it no job of tier `sync` is accepted. */
+  readonly replication?: Pick<Replication, 'admit' | 'reached'>;
 }
 
 /** `same`: it is already there with these very contents. `conflict`: it is there with others; nothing was written. */

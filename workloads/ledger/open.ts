@@ -4,7 +4,7 @@ import { ensureHead, verifyAudit } from './audit.ts';
 import { type Context, type Db, attempt, openKysely, openPool } from './database.ts';
 import * as figures from './counts.ts';
 import { openDoorbell } from './doorbell.ts';
-import { LedgerError } from './errors.ts';
+import { LedgerError, LedgerUnavailable } from './errors.ts';
 import * as jobs from './jobs.ts';
 import * as leases from './leases.ts';
 import type { Ledger, LedgerOptions } from './ledger.ts';
@@ -21,8 +21,8 @@ const OLDEST_SERVER = 150_000;
  * Connects, migrates, and refuses a server that may lose what it confirmed.
  * @throws LedgerUnavailable when it cannot be reached, LedgerError LEDGER_SERVER when it is too old or not durable.
  */
-export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, connections = CONNECTIONS, patienceMs = PATIENCE_MS }: LedgerOptions): Promise<Ledger> {
-  const db = openKysely(openPool(url, connections, patienceMs));
+export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, connections = CONNECTIONS, patienceMs = PATIENCE_MS, replication }: LedgerOptions): Promise<Ledger> {
+  const db = openKysely(openPool(url, connections, patienceMs, replication !== undefined));
   const context: Context = { db, now, cell, maxAttempts };
   try {
     await attempt(async () => {
@@ -46,7 +46,14 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     addApiKey: bound(addApiKey),
     apiKey: bound(apiKey),
     revokeApiKey: bound(revokeApiKey),
-    accept: bound(jobs.accept),
+    async accept(job, how = {}) {
+      if (how.tier === 'sync' && replication === undefined) throw new LedgerUnavailable(new LedgerError('STANDBY_ABSENT', 'No standby is set up for jobs of tier sync.'));
+      await replication?.admit(how.tier ?? 'async');
+      const answer = await jobs.accept(context, job, how);
+      // `same`, too: the first attempt's wait may have ended before the standby had the job.
+      if (how.tier === 'sync' && answer.outcome !== 'conflict') await replication?.reached(how.standby);
+      return answer;
+    },
     lease: bound(leases.lease),
     heartbeat: bound(leases.heartbeat),
     leasedJob: bound(leases.leasedJob),

@@ -23,6 +23,7 @@ import type { Log } from '../protocol/log.ts';
 import { type Binaries, embeddedBinaries } from './embedded/binaries.ts';
 import { type Identity, serverIdentity } from './embedded/identity.ts';
 import { reachable } from './embedded/reachable.ts';
+import { PEER_ROLE, REPLICATION_SETTINGS, allowReplication } from './embedded/replication.ts';
 import { claim, clearOrphan, disclaim, end } from './embedded/orphan.ts';
 import { watch } from './embedded/watchdog.ts';
 import { LedgerError } from './errors.ts';
@@ -32,6 +33,8 @@ export interface PostgresOptions {
   readonly log: Log;
   /** Default: those of the npm package. */
   readonly binaries?: Binaries;
+  /** Set up to replicate to other cells and from them: logical decoding, and a role for peers. From version 16 on. */
+  readonly replication?: boolean;
   /** Called when the server ended by itself; it is being started again, on the same port. */
   readonly onCrash?: (exit: { code: number | null; signal: NodeJS.Signals | null }) => void;
 }
@@ -41,13 +44,15 @@ export interface Postgres {
   readonly url: string;
   /** Of the superuser, for operators and tests. */
   readonly adminUrl: string;
+  /** Of the role that peers read the ledger's database with; only with `replication`. */
+  readonly peerUrl?: string;
   /** The server's process id; undefined while it is down. */
   pid(): number | undefined;
   /** Fast shutdown; everything confirmed is on disk. */
   stop(): Promise<void>;
 }
 
-interface Secrets { readonly superuser: string; readonly ledger: string }
+interface Secrets { readonly superuser: string; readonly ledger: string; readonly peer: string }
 
 const READY_MS = 60_000;
 const MAX_LOG_BYTES = 10_000_000;
@@ -76,7 +81,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
 const ENVIRONMENT = { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
 /** @throws LedgerError POSTGRES_PLATFORM, POSTGRES_LINKS, POSTGRES_FOLDER, POSTGRES_IN_USE, POSTGRES_START (with the server's last words) */
-export async function startPostgres({ folder: given, log, binaries: chosen, onCrash }: PostgresOptions): Promise<Postgres> {
+export async function startPostgres({ folder: given, log, binaries: chosen, replication = false, onCrash }: PostgresOptions): Promise<Postgres> {
   await mkdir(given, { recursive: true, mode: 0o755 });
   const folder = await realpath(given);
   const data = join(folder, 'data');
@@ -118,7 +123,7 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
     if ((await out.stat()).size > MAX_LOG_BYTES) await out.truncate();
     const from = (await out.stat()).size;
     if (stopping) return await out.close().then(() => 'it is being stopped');
-    const args = ['-D', data, '-p', String(port), ...Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+    const args = ['-D', data, '-p', String(port), ...Object.entries(replication ? { ...SETTINGS, ...REPLICATION_SETTINGS } : SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
     const { file, args: all, uid, gid } = identity.command(binaries.postgres, args);
     // A session of its own: Ctrl-C at a terminal reaches its parent, which stops it in due order.
     const mine = spawn(file, all, { cwd: folder, env: ENVIRONMENT, stdio: ['ignore', out.fd, out.fd], detached: true, uid, gid });
@@ -177,7 +182,9 @@ export async function startPostgres({ folder: given, log, binaries: chosen, onCr
     const at = (user: string, password: string, database: string) => `postgres://${user}:${password}@127.0.0.1:${port}/${database}`;
     const adminUrl = at('postgres', secrets.superuser, 'postgres');
     await ensureDatabase(adminUrl, secrets.ledger);
-    return { url: at(ROLE, secrets.ledger, ROLE), adminUrl, pid: () => child?.pid, stop };
+    const url = at(ROLE, secrets.ledger, ROLE);
+    if (replication) await allowReplication({ adminUrl, database: ROLE, role: ROLE, password: secrets.peer });
+    return { url, adminUrl, ...(replication ? { peerUrl: at(PEER_ROLE, secrets.peer, ROLE) } : {}), pid: () => child?.pid, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -198,10 +205,13 @@ async function readSecrets(folder: string): Promise<Secrets> {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-  if (text !== undefined) return JSON.parse(text) as Secrets;
-  if (await isFolder(join(folder, 'data'))) throw new LedgerError('POSTGRES_START', `${file} is missing; without its passwords the database cannot be used.`);
-  const secrets = { superuser: randomBytes(24).toString('base64url'), ledger: randomBytes(24).toString('base64url') };
-  await writeFile(file, JSON.stringify(secrets), { mode: 0o600, flush: true });
+  const known = text === undefined ? undefined : JSON.parse(text) as Omit<Secrets, 'peer'> & Partial<Secrets>;
+  if (known?.peer !== undefined) return { ...known, peer: known.peer };
+  if (known === undefined && await isFolder(join(folder, 'data'))) throw new LedgerError('POSTGRES_START', `${file} is missing; without its passwords the database cannot be used.`);
+  const password = () => randomBytes(24).toString('base64url');
+  const secrets = { superuser: password(), ledger: password(), ...known, peer: password() };
+  await writeFile(`${file}.new`, JSON.stringify(secrets), { mode: 0o600, flush: true });
+  await rename(`${file}.new`, file);
   return secrets;
 }
 

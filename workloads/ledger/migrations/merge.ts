@@ -29,8 +29,12 @@ function merge(table: string, keys: readonly string[], { same, onInsert = '', on
           ${onUpdate ?? ''}
           return new;
         end if;
-        select * into mine from ${table} where ${key} for update;
-        if not found then return new; end if;${note}
+        -- The insert below.
+        if pg_trigger_depth() > 1 then return new; end if;
+        -- Not a look first: two peers may send the same row at once.
+        insert into ${table} values (new.*) on conflict do nothing;
+        if found then return null; end if;
+        select * into mine from ${table} where ${key} for update;${note}
         ${onInsert}
         return null;
       end
