@@ -3,7 +3,7 @@ import { PrivateDnsARecord } from '@cdktf/provider-azurerm/lib/private-dns-a-rec
 import { ResourceGroup } from '@cdktf/provider-azurerm/lib/resource-group/index.js';
 import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/index.js';
 import { UserAssignedIdentity } from '@cdktf/provider-azurerm/lib/user-assigned-identity/index.js';
-import { Aspects, TerraformOutput } from 'cdktf';
+import { Aspects, Fn, TerraformOutput } from 'cdktf';
 import type { Construct } from 'constructs';
 import { AttestedKey } from '../modules/azure/attested-key.ts';
 import { Audit } from '../modules/azure/audit.ts';
@@ -13,7 +13,7 @@ import { cloudInit } from '../modules/azure/cloud-init.ts';
 import { Data, DATABASE } from '../modules/azure/data.ts';
 import { DiskEncryption } from '../modules/azure/disk-encryption.ts';
 import { Edge } from '../modules/azure/edge.ts';
-import { Fleet, QUEUE_METRIC } from '../modules/azure/fleet.ts';
+import { Fleet } from '../modules/azure/fleet.ts';
 import { Identity } from '../modules/azure/identity.ts';
 import { InfraKey } from '../modules/azure/infra-key.ts';
 import { Network, ORIGIN_PORT } from '../modules/azure/network.ts';
@@ -55,6 +55,8 @@ export class AzureStack extends CellStack {
     const pairedKey = azure.pairedReplication ? new InfraKey(this, 'paired-key', { scope: { ...scope, location: azure.standbyLocation }, links, part: 'geo', rotationDays: e.keys.rotationDays, softDeleteDays: SOFT_DELETE_DAYS }) : undefined;
     const audit = new Audit(this, 'audit', { scope: { ...scope, group: auditGroup }, links, key, replication, undeleteDays: 90, workspaceId, lock: e.lock, retentionDays: e.retention.audit });
     const logs = { workspaceId, archiveId: audit.account.id };
+    key.observe(logs);
+    pairedKey?.observe(logs);
     network.observe({ archiveId: audit.account.id, workspaceGuid: observability.workspace.workspaceId, workspaceId, days: e.retention.logs });
 
     const store = new Store(this, 'store', { scope, links, logs, key, replication, undeleteDays: 14, lock: e.lock, lockDays: MESSAGE_LOCK_DAYS, keepDays: MESSAGE_KEEP_DAYS });
@@ -84,27 +86,19 @@ export class AzureStack extends CellStack {
 
     const cell = cellFile(e, 'azure');
     const originSecret = `https://${named('key-vault', 'inf')}.vault.azure.net/secrets/origin-tls`;
-    const setId = (role: WorkloadRole, generation: Generation): string =>
-      `/subscriptions/${azure.subscriptionId}/resourceGroups/${named('resource-group', 'cell')}/providers/Microsoft.Compute/virtualMachineScaleSets/${named('vmss', `${role}-${generation}`)}`;
     const settings: Readonly<Record<WorkloadRole, Readonly<Record<string, string>>>> = {
-      gateway: {
-        CCC_STORE_URL: store.url, CCC_METRICS_URL: `https://${azure.location}.monitoring.azure.com`, CCC_METRICS_NAME: `${QUEUE_METRIC.namespace}/${QUEUE_METRIC.name}`,
-        CCC_METRICS_RESOURCES: GENERATIONS.map((generation) => setId('counter', generation)).join(','),
-      },
+      gateway: { CCC_STORE_URL: store.url },
       broker: { CCC_KEY_URI: attested.dataKeyUri, CCC_ATTESTATION_URI: attested.attestationUri },
       counter: {},
     };
-    const gatewayIdentities: UserAssignedIdentity[] = [];
-    const counters: Fleet[] = [];
     for (const role of WORKLOAD_ROLES) {
       for (const generation of GENERATIONS) {
         const name = `${role}-${generation}`;
         const identity = new UserAssignedIdentity(this, `${name}-identity`, { ...placed(scope), name: named('azure-generic', name) });
         const grants = [registry.grantPull(name, identity.principalId), ...(role === 'broker' ? attested.grantRelease(name, identity.principalId) : [])];
         if (role === 'gateway') {
-          gatewayIdentities.push(identity);
           grants.push(
-            store.grantMessages(name, identity.principalId), audit.grantAppend(name, identity.principalId),
+            store.grantMessages(name, identity.principalId), audit.grantAppend(name, identity.principalId), observability.grantSend(name, identity.principalId),
             new RoleAssignment(this, `${name}-certificate`, { scope: `${key.vault.id}/secrets/origin-tls`, roleDefinitionName: 'Key Vault Secrets User', principalId: identity.principalId, principalType: 'ServicePrincipal', description: 'reads the certificate of its origin' }),
           );
         }
@@ -112,21 +106,20 @@ export class AzureStack extends CellStack {
         const fleet = new Fleet(this, `${name}-fleet`, {
           scope, logs: { workspaceId }, role, generation, vmSize: azure.vmSize, zones: azure.zones, subnetId: network.subnetId(role), imageId: imageId(azure.images, role, generation), diskEncryptionSetId: disks.set.id,
           attestationUri: attested.attestationUri, adminPublicKey: azure.adminPublicKey, identity, count: share(azure.fleet, generation, e.canaryPercent), dependsOn: [...disks.grants, ...grants],
-          scaling: role === 'counter' ? { on: 'queue-age', out: 60, in: 5 } : { on: 'cpu', out: 60, in: 25 },
+          scaling: role === 'counter' ? { on: 'queue-age', out: 60, in: 5, backlogPerInstance: 50, telemetryId: observability.telemetry.id } : { on: 'cpu', out: 60, in: 25 },
           customData: cloudInit({
             role, cell, image: `${registry.host}/ccc-${role}@${entry.image}`, tenantId: azure.tenantId, environment: { CCC_CONFIG_DIGEST: cell.digest, ...settings[role] },
             ...(role === 'gateway' ? { tls: { secretUri: originSecret }, database: { host: data.writer, user: named('azure-generic', name), name: DATABASE } } : {}),
           }),
+          ...(role === 'gateway' ? { userData: Fn.base64encode(observability.telemetry.connectionString) } : {}),
           ...(role === 'counter' ? {} : { pools: balancers[role].poolsOf(generation), probeId: balancers[role].probe.id }),
         });
         if (role !== 'counter') fleet.node.addDependency(...balancers[role].rules);
-        else counters.push(fleet);
       }
     }
-    for (const counter of counters) gatewayIdentities.forEach((identity, index) => counter.grantMetrics(`gateway-${GENERATIONS[index]}`, identity.principalId));
 
     const edge = new Edge(this, 'edge', {
-      scope, logs, hostName: `azure.${e.domain}`, originHostName: `origin.azure.${e.domain}`, balancer: balancers.gateway, linkSubnetId: network.subnetId('link'), canaryPercent: e.canaryPercent, rateLimit: 600,
+      scope, logs, hostNames: { cell: e.hosts.azure, all: `api.${e.domain}` }, originHostName: `origin.${e.hosts.azure}`, balancer: balancers.gateway, linkSubnetId: network.subnetId('link'), canaryPercent: e.canaryPercent, rateLimit: 600,
     });
     observability.metric('edge-origins', { target: edge.profile.id, namespace: 'Microsoft.Cdn/profiles', name: 'OriginHealthPercentage', aggregation: 'Average', operator: 'LessThan', threshold: 50, severity: 0, description: 'Gateways do not answer the edge.' });
     observability.metric('vault-available', { target: attested.vault.id, namespace: 'Microsoft.KeyVault/vaults', name: 'Availability', aggregation: 'Average', operator: 'LessThan', threshold: 99.9, severity: 1, description: 'The vault of the attested key fails.' });

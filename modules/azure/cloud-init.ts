@@ -99,13 +99,14 @@ function roleUnit({ role, image }: CloudInitProps): Record<string, Record<string
     '/usr/bin/podman run --rm --replace --name ccc-role --network host --read-only --tmpfs /tmp:rw,noexec,nosuid,nodev --cap-drop all --security-opt no-new-privileges --pids-limit 512 --ulimit core=0:0 --log-driver journald',
     '--env-file /etc/ccc/role.env --volume /etc/ccc/cell.json:/var/lib/ccc/cell.json:ro', '--volume ccc-data:/var/lib/ccc/data', ...own,
     // Evidence: the vTPM, and its hardware report below an NV index.
-    ...(role === 'gateway' ? ['--volume /run/ccc:/run/ccc:ro'] : ['--device /dev/tpmrm0']),
+    ...(role === 'gateway' ? ['--volume /run/ccc:/run/ccc:ro --env-file /run/ccc/telemetry.env'] : ['--device /dev/tpmrm0']),
     image,
     ...(role === 'counter' ? ['--data /var/lib/ccc --name %H'] : ['--data /var/lib/ccc']),
   ];
   return {
     Unit: { Description: `Confidential Cat Counter: ${role}`, Requires: 'ccc-pull.service', After: 'ccc-pull.service' },
     Service: {
+      ...(role === 'gateway' ? { ExecStartPre: '/bin/bash -c "/bin/bash /etc/ccc/database-token.sh && /bin/bash /etc/ccc/telemetry.sh"' } : {}),
       ExecStart: run.join(' '), ExecStop: '/usr/bin/podman stop --time 40 ccc-role', Restart: 'always', RestartSec: '5', TimeoutStopSec: '60', LimitCORE: '0',
       // Scale-in and repair announce themselves by a scheduled event; SIGTERM lets a counter finish or return its leases.
       KillSignal: 'SIGTERM',
@@ -126,6 +127,8 @@ function gatewayFiles({ database, tls }: CloudInitProps): File[] {
     script('database-token', `umask 077\nmkdir -p /run/ccc\ntoken=$(${tokenFor('https://ossrdbms-aad.database.windows.net')})
 printf '%s:5432:%s:%s:%s\\n' '${database.host}' '${database.name}' '${database.user}' "$token" > /run/ccc/pgpass.new
 chown 10001:10001 /run/ccc/pgpass.new\nmv -f /run/ccc/pgpass.new /run/ccc/pgpass\n`),
+    // Known only after the apply, so it comes as user data; not a secret: telemetry is accepted from the identity alone.
+    script('telemetry', `mkdir -p /run/ccc\nprintf 'APPLICATIONINSIGHTS_CONNECTION_STRING=%s\\n' "$(curl -fsS --noproxy '*' -H Metadata:true 'http://169.254.169.254/metadata/instance/compute/userData?api-version=2021-01-01&format=text' | base64 -d)" > /run/ccc/telemetry.env\n`),
     unit('ccc-database-token.service', { Unit: { Description: 'Token for the database' }, Service: { Type: 'oneshot', ExecStart: '/bin/bash /etc/ccc/database-token.sh' } }),
     unit('ccc-database-token.timer', { Timer: { OnBootSec: '0', OnUnitActiveSec: '15min', Persistent: 'true' }, Install: { WantedBy: 'timers.target' } }),
     script('tls', `umask 077\nmkdir -p /run/ccc-tls

@@ -25,8 +25,9 @@ import { type AzureScope, placed } from './scope.ts';
 export interface EdgeProps {
   readonly scope: AzureScope;
   readonly logs: Destinations;
-  /** Public name of the cell, and the name in its origins' certificate. */
-  readonly hostName: string;
+  /** Public names: the cell's own and the one that DNS puts in front of all cells. */
+  readonly hostNames: Readonly<Record<string, string>>;
+  /** In the certificate of the origins. */
   readonly originHostName: string;
   readonly balancer: Balancer;
   readonly linkSubnetId: string;
@@ -53,7 +54,9 @@ export class Edge extends Construct {
       logScrubbingRule: [{ matchVariable: 'QueryStringArgNames' }, { matchVariable: 'RequestIPAddress' }],
     });
     this.endpoint = new CdnFrontdoorEndpoint(this, 'endpoint', { name: named('front-door-endpoint', 'cell'), cdnFrontdoorProfileId: this.profile.id, enabled: true });
-    const domain = new CdnFrontdoorCustomDomain(this, 'domain', { name: named('azure-generic', 'domain'), cdnFrontdoorProfileId: this.profile.id, hostName: props.hostName, tls: { certificateType: 'ManagedCertificate', minimumTlsVersion: 'TLS12' } });
+    const domains = Object.entries(props.hostNames).map(([name, hostName]) => new CdnFrontdoorCustomDomain(this, `domain-${name}`, {
+      name: named('azure-generic', `domain-${name}`), cdnFrontdoorProfileId: this.profile.id, hostName, tls: { certificateType: 'ManagedCertificate', minimumTlsVersion: 'TLS12' },
+    }));
     const group = new CdnFrontdoorOriginGroup(this, 'origins', {
       name: 'gateways', cdnFrontdoorProfileId: this.profile.id, sessionAffinityEnabled: false, restoreTrafficTimeToHealedOrNewEndpointInMinutes: 5,
       // Weights decide between the colours only while their latencies count as equal.
@@ -74,10 +77,10 @@ export class Edge extends Construct {
       });
     });
     const route = new CdnFrontdoorRoute(this, 'route', {
-      name: 'all', cdnFrontdoorEndpointId: this.endpoint.id, cdnFrontdoorOriginGroupId: group.id, cdnFrontdoorOriginIds: origins.map(({ id }) => id), cdnFrontdoorCustomDomainIds: [domain.id], patternsToMatch: ['/*'],
+      name: 'all', cdnFrontdoorEndpointId: this.endpoint.id, cdnFrontdoorOriginGroupId: group.id, cdnFrontdoorOriginIds: origins.map(({ id }) => id), cdnFrontdoorCustomDomainIds: domains.map(({ id }) => id), patternsToMatch: ['/*'],
       supportedProtocols: ['Https'], forwardingProtocol: 'HttpsOnly', httpsRedirectEnabled: false, linkToDefaultDomain: false, enabled: true,
     });
-    new CdnFrontdoorCustomDomainAssociation(this, 'domain-route', { cdnFrontdoorCustomDomainId: domain.id, cdnFrontdoorRouteIds: [route.id] });
+    for (const domain of domains) new CdnFrontdoorCustomDomainAssociation(this, `${domain.node.id}-route`, { cdnFrontdoorCustomDomainId: domain.id, cdnFrontdoorRouteIds: [route.id] });
 
     const firewall = new CdnFrontdoorFirewallPolicy(this, 'firewall', {
       name: named('waf-policy', 'edge'), resourceGroupName: scope.group.name, skuName: 'Premium_AzureFrontDoor', enabled: true, mode: 'Prevention', requestBodyCheckEnabled: true, customBlockResponseStatusCode: 403,
@@ -94,7 +97,7 @@ export class Edge extends Construct {
     });
     new CdnFrontdoorSecurityPolicy(this, 'security', {
       name: 'firewall', cdnFrontdoorProfileId: this.profile.id,
-      securityPolicies: { firewall: { cdnFrontdoorFirewallPolicyId: firewall.id, association: { patternsToMatch: ['/*'], domain: [{ cdnFrontdoorDomainId: this.endpoint.id }, { cdnFrontdoorDomainId: domain.id }] } } },
+      securityPolicies: { firewall: { cdnFrontdoorFirewallPolicyId: firewall.id, association: { patternsToMatch: ['/*'], domain: [this.endpoint, ...domains].map(({ id }) => ({ cdnFrontdoorDomainId: id })) } } },
     });
     diagnose(this, 'profile-logs', this.profile.id, props.logs);
   }

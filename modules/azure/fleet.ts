@@ -4,8 +4,7 @@
  */
 import { LinuxVirtualMachineScaleSet, type LinuxVirtualMachineScaleSetExtension } from '@cdktf/provider-azurerm/lib/linux-virtual-machine-scale-set/index.js';
 import { MonitorAutoscaleSetting, type MonitorAutoscaleSettingProfileRule } from '@cdktf/provider-azurerm/lib/monitor-autoscale-setting/index.js';
-import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/index.js';
-import { UserAssignedIdentity } from '@cdktf/provider-azurerm/lib/user-assigned-identity/index.js';
+import type { UserAssignedIdentity } from '@cdktf/provider-azurerm/lib/user-assigned-identity/index.js';
 import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import { PORTS } from '../cell-config.ts';
@@ -14,15 +13,16 @@ import type { Generation, WorkloadRole } from '../measurements.ts';
 import { type Destinations, diagnose } from './diagnostics.ts';
 import { type AzureScope, placed } from './scope.ts';
 
-/** Namespace and name of the metric that the gateways publish for each set of counters. */
-export const QUEUE_METRIC = { namespace: 'ccc', name: 'oldest_due_seconds' } as const;
+/** Metrics of the gateways, as Application Insights has them: it is reached by private link, which the store of custom metrics is not. */
+const TELEMETRY = 'Azure.ApplicationInsights';
+export const QUEUE_METRICS = { age: 'ccc/oldest_due_seconds', backlog: 'ccc/due_jobs' } as const;
 const CONFIDENTIAL_SIZE = /^Standard_(?:DC|EC)[0-9]+(?:as|ads)_v[56]$/;
 
 export type Scaling =
   /** Processor load, percent; out above, in below. */
   | { readonly on: 'cpu'; readonly out: number; readonly in: number }
-  /** Age of the oldest due job, seconds. */
-  | { readonly on: 'queue-age'; readonly out: number; readonly in: number };
+  /** Age of the oldest due job, seconds; or more due jobs for each instance than it counts in that time. */
+  | { readonly on: 'queue-age'; readonly out: number; readonly in: number; readonly backlogPerInstance: number; readonly telemetryId: string };
 
 export interface FleetProps {
   readonly scope: AzureScope;
@@ -39,6 +39,8 @@ export interface FleetProps {
   readonly adminPublicKey: string;
   /** `#cloud-config` text. */
   readonly customData: string;
+  /** What only the apply knows, base64: read through the metadata service. */
+  readonly userData?: string;
   readonly identity: UserAssignedIdentity;
   /** Instances; 0 to 0: a colour that does not run. */
   readonly count: { readonly min: number; readonly max: number };
@@ -65,7 +67,7 @@ export class Fleet extends Construct {
       ...placed(scope), name, computerNamePrefix: { gateway: 'gw', broker: 'br', counter: 'ct' }[role] + generation.slice(0, 1), sku: props.vmSize, instances: count.min, zones: [...zones], zoneBalance: true,
       overprovision: false, singlePlacementGroup: false, platformFaultDomainCount: 1, upgradeMode: 'Manual',
       adminUsername: 'unused', disablePasswordAuthentication: true, adminSshKey: [{ username: 'unused', publicKey: props.adminPublicKey }],
-      sourceImageId: props.imageId, customData: Buffer.from(props.customData).toString('base64'),
+      sourceImageId: props.imageId, customData: Buffer.from(props.customData).toString('base64'), ...(props.userData === undefined ? {} : { userData: props.userData }),
       vtpmEnabled: true, secureBootEnabled: true,
       // Refused by the provider together with DiskWithVMGuestState, which encrypts more: the whole disk to the VM's own vTPM.
       encryptionAtHostEnabled: false,
@@ -98,11 +100,6 @@ export class Fleet extends Construct {
     }
     diagnose(this, 'set-metrics', this.set.id, props.logs, { logs: [] });
   }
-
-  /** Whoever may write the queue metric on this set. */
-  grantMetrics(id: string, principalId: string): RoleAssignment {
-    return new RoleAssignment(this, `${id}-metrics`, { scope: this.set.id, roleDefinitionName: 'Monitoring Metrics Publisher', principalId, principalType: 'ServicePrincipal', description: 'a gateway tells how old the oldest job is' });
-  }
 }
 
 /** Attestation of the guest at boot, again and again; its result is the VM's health in Defender for Cloud. */
@@ -120,15 +117,18 @@ function healthExtension(): LinuxVirtualMachineScaleSetExtension {
   };
 }
 
-function rules(targetId: string, scaling: Scaling): MonitorAutoscaleSettingProfileRule[] {
+function rules(setId: string, scaling: Scaling): MonitorAutoscaleSettingProfileRule[] {
   need(scaling.in < scaling.out, 'scaling.in', scaling.in, `less than scaling.out (${scaling.out}), or sets flap`);
-  const rule = (direction: 'Increase' | 'Decrease', threshold: number, cooldown: string): MonitorAutoscaleSettingProfileRule => ({
-    metricTrigger: {
-      metricResourceId: targetId, ...(scaling.on === 'cpu' ? { metricName: 'Percentage CPU' } : { metricName: QUEUE_METRIC.name, metricNamespace: QUEUE_METRIC.namespace }),
-      timeGrain: 'PT1M', statistic: scaling.on === 'cpu' ? 'Average' : 'Max', timeWindow: 'PT5M', timeAggregation: scaling.on === 'cpu' ? 'Average' : 'Maximum',
-      operator: direction === 'Increase' ? 'GreaterThan' : 'LessThan', threshold,
-    },
-    scaleAction: { direction, type: 'ChangeCount', value: 1, cooldown },
+  type Trigger = Pick<MonitorAutoscaleSettingProfileRule['metricTrigger'], 'metricName' | 'metricNamespace' | 'metricResourceId' | 'statistic' | 'timeAggregation' | 'divideByInstanceCount'>;
+  const rule = (trigger: Trigger, direction: 'Increase' | 'Decrease', threshold: number): MonitorAutoscaleSettingProfileRule => ({
+    metricTrigger: { ...trigger, timeGrain: 'PT1M', timeWindow: 'PT5M', operator: direction === 'Increase' ? 'GreaterThan' : 'LessThan', threshold },
+    scaleAction: { direction, type: 'ChangeCount', value: 1, cooldown: direction === 'Increase' ? 'PT5M' : 'PT15M' },
   });
-  return [rule('Increase', scaling.out, 'PT5M'), rule('Decrease', scaling.in, 'PT15M')];
+  if (scaling.on === 'cpu') {
+    const load: Trigger = { metricName: 'Percentage CPU', metricResourceId: setId, statistic: 'Average', timeAggregation: 'Average' };
+    return [rule(load, 'Increase', scaling.out), rule(load, 'Decrease', scaling.in)];
+  }
+  const age: Trigger = { metricName: QUEUE_METRICS.age, metricNamespace: TELEMETRY, metricResourceId: scaling.telemetryId, statistic: 'Max', timeAggregation: 'Maximum' };
+  const backlog: Trigger = { metricName: QUEUE_METRICS.backlog, metricNamespace: TELEMETRY, metricResourceId: scaling.telemetryId, statistic: 'Average', timeAggregation: 'Average', divideByInstanceCount: true };
+  return [rule(age, 'Increase', scaling.out), rule(backlog, 'Increase', scaling.backlogPerInstance), rule(age, 'Decrease', scaling.in)];
 }

@@ -5,6 +5,7 @@ import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/inde
 import { UserAssignedIdentity } from '@cdktf/provider-azurerm/lib/user-assigned-identity/index.js';
 import { Construct } from 'constructs';
 import { needWhole } from '../configuration-error.ts';
+import { type Destinations, diagnose } from './diagnostics.ts';
 import type { PrivateLinks } from './private-link.ts';
 import { type AzureScope, days, guarded, placed } from './scope.ts';
 
@@ -45,6 +46,11 @@ export class InfraKey extends Construct {
       // A vault without a public side is reached through its endpoint alone, by the apply too.
       dependsOn: [endpoint], lifecycle: guarded(scope.protect),
     });
+  }
+
+  /** Apart from the constructor: the archive that the log goes to is encrypted with this key. */
+  observe(logs: Destinations): void {
+    diagnose(this, 'vault-logs', this.vault.id, logs, { dedicated: true });
   }
 
   /** An identity that may wrap and unwrap with this key, for one service. */

@@ -1,16 +1,12 @@
 /**
- * One virtual network per cell, a subnet per role. No VM has a public address or a default way out: what a TEE may reach is a private endpoint or the neighbour
- * that its rules name, and only gateways have a NAT, for the metrics service alone. Each subnet has its own security group that ends in deny-all both ways.
+ * One virtual network per cell, a subnet per role. Nothing has a public address, a default way out or a NAT: what a VM may reach is a private endpoint or the
+ * neighbour that its rules name. Each subnet has its own security group that ends in deny-all both ways.
  */
-import { NatGateway } from '@cdktf/provider-azurerm/lib/nat-gateway/index.js';
-import { NatGatewayPublicIpAssociation } from '@cdktf/provider-azurerm/lib/nat-gateway-public-ip-association/index.js';
 import { NetworkDdosProtectionPlan } from '@cdktf/provider-azurerm/lib/network-ddos-protection-plan/index.js';
 import { NetworkSecurityGroup, type NetworkSecurityGroupSecurityRule } from '@cdktf/provider-azurerm/lib/network-security-group/index.js';
 import { NetworkWatcher } from '@cdktf/provider-azurerm/lib/network-watcher/index.js';
 import { NetworkWatcherFlowLog } from '@cdktf/provider-azurerm/lib/network-watcher-flow-log/index.js';
-import { PublicIp } from '@cdktf/provider-azurerm/lib/public-ip/index.js';
 import { Subnet } from '@cdktf/provider-azurerm/lib/subnet/index.js';
-import { SubnetNatGatewayAssociation } from '@cdktf/provider-azurerm/lib/subnet-nat-gateway-association/index.js';
 import { SubnetNetworkSecurityGroupAssociation } from '@cdktf/provider-azurerm/lib/subnet-network-security-group-association/index.js';
 import { VirtualNetwork } from '@cdktf/provider-azurerm/lib/virtual-network/index.js';
 import { Construct } from 'constructs';
@@ -57,10 +53,6 @@ export class Network extends Construct {
       ...(ddos === undefined ? {} : { ddosProtectionPlan: { enable: true, id: ddos.id } }),
     });
     this.#subnets = Object.fromEntries(SUBNETS.map((name) => [name, this.#subnet(name)])) as Record<SubnetName, Subnet>;
-    const address = new PublicIp(this, 'nat-address', { ...placed(scope), name: named('azure-generic', 'nat-address'), allocationMethod: 'Static', sku: 'Standard', ipVersion: 'IPv4', zones: ['1'] });
-    const nat = new NatGateway(this, 'nat', { ...placed(scope), name: named('azure-generic', 'nat'), skuName: 'Standard', idleTimeoutInMinutes: 4, zones: ['1'] });
-    new NatGatewayPublicIpAssociation(this, 'nat-address-association', { natGatewayId: nat.id, publicIpAddressId: address.id });
-    new SubnetNatGatewayAssociation(this, 'nat-gateway-subnet', { natGatewayId: nat.id, subnetId: this.#subnets.gateway.id });
     this.links = new PrivateLinks(this, 'links', { scope, network: this.virtualNetwork, subnetId: this.#subnets.endpoints.id });
   }
 
@@ -130,8 +122,6 @@ export class Network extends Construct {
           { name: 'from-brokers', direction: 'in', peer: c.broker, ports: [PORTS.internal] }, { name: 'from-counters', direction: 'in', peer: c.counter, ports: [PORTS.internal] },
           { name: 'to-brokers', direction: 'out', peer: c.broker, ports: [PORTS.broker] }, { name: 'to-database', direction: 'out', peer: c.database, ports: [5432, 6432] },
           endpoints,
-          // Custom metrics, which autoscale reads, have no private link: the one way out, through the NAT below, of the one role that never sees plaintext.
-          { name: 'to-metrics', direction: 'out', peer: 'AzureMonitor', ports: [443] },
         ];
       case 'broker':
         return [

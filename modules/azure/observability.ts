@@ -3,6 +3,7 @@
  * error budget burn over two windows each (fast: 14.4 times over 5 minutes and 1 hour; slow: 6 times over 30 minutes and 6 hours), so that neither a blip nor
  * a slow leak decides alone.
  */
+import { ApplicationInsights } from '@cdktf/provider-azurerm/lib/application-insights/index.js';
 import { ApplicationInsightsWorkbook } from '@cdktf/provider-azurerm/lib/application-insights-workbook/index.js';
 import { LogAnalyticsWorkspace } from '@cdktf/provider-azurerm/lib/log-analytics-workspace/index.js';
 import { MonitorActionGroup } from '@cdktf/provider-azurerm/lib/monitor-action-group/index.js';
@@ -11,6 +12,7 @@ import { MonitorMetricAlert } from '@cdktf/provider-azurerm/lib/monitor-metric-a
 import { MonitorPrivateLinkScope } from '@cdktf/provider-azurerm/lib/monitor-private-link-scope/index.js';
 import { MonitorPrivateLinkScopedService } from '@cdktf/provider-azurerm/lib/monitor-private-link-scoped-service/index.js';
 import { MonitorScheduledQueryRulesAlertV2 } from '@cdktf/provider-azurerm/lib/monitor-scheduled-query-rules-alert-v2/index.js';
+import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/index.js';
 import { Construct } from 'constructs';
 import { need, needWhole } from '../configuration-error.ts';
 import { diagnose } from './diagnostics.ts';
@@ -31,6 +33,8 @@ export interface ObservabilityProps {
 
 export class Observability extends Construct {
   readonly workspace: LogAnalyticsWorkspace;
+  /** Where gateways send traces and metrics: ids and numbers, never content. */
+  readonly telemetry: ApplicationInsights;
   readonly actionGroup: MonitorActionGroup;
   readonly #scope: AzureScope;
 
@@ -44,9 +48,14 @@ export class Observability extends Construct {
       ...placed(scope), name: named('azure-generic', 'logs'), sku: 'PerGB2018', retentionInDays: retentionDays, internetIngestionEnabled: false, internetQueryEnabled: false, localAuthenticationEnabled: false,
       allowResourceOnlyPermissions: false, lifecycle: guarded(scope.protect),
     });
+    this.telemetry = new ApplicationInsights(this, 'telemetry', {
+      ...placed(scope), name: named('azure-generic', 'telemetry'), applicationType: 'other', workspaceId: this.workspace.id, retentionInDays: 365, internetIngestionEnabled: false, internetQueryEnabled: false,
+      localAuthenticationDisabled: true, disableIpMasking: false, samplingPercentage: 100,
+    });
     const link = new MonitorPrivateLinkScope(this, 'private-link', { name: named('azure-generic', 'monitor'), resourceGroupName: scope.group.name, ingestionAccessMode: 'PrivateOnly', queryAccessMode: 'PrivateOnly' });
     const linked = new MonitorPrivateLinkScopedService(this, 'private-link-workspace', { name: 'workspace', resourceGroupName: scope.group.name, scopeName: link.name, linkedResourceId: this.workspace.id });
-    links.connect('monitor', 'monitor', link.id).node.addDependency(linked);
+    const sends = new MonitorPrivateLinkScopedService(this, 'private-link-telemetry', { name: 'telemetry', resourceGroupName: scope.group.name, scopeName: link.name, linkedResourceId: this.telemetry.id });
+    links.connect('monitor', 'monitor', link.id).node.addDependency(linked, sends);
     diagnose(this, 'workspace-logs', this.workspace.id, { workspaceId: this.workspace.id }, { logs: 'audit' });
 
     this.actionGroup = new MonitorActionGroup(this, 'action-group', {
@@ -60,13 +69,13 @@ export class Observability extends Construct {
     }
     this.#query('attestation-refused', {
       severity: 1, every: 'PT5M', over: 'PT15M', description: 'TEEs of the cell are refused keys: a bad image, or somebody trying.',
-      query: 'CccEvents_CL | where Event == "release-refused" | where Cause !in ("SESSION_EXPIRED") ', threshold: 5,
+      query: 'AppMetrics | where Name == "ccc/refusals_total" | where Sum > 0', threshold: 5,
     });
     this.#query('key-released-outside-brokers', {
       severity: 0, every: 'PT5M', over: 'PT5M', description: 'A key was released, or release was tried, by somebody who is not a broker.',
-      query: 'AZKVAuditLogs | where OperationName == "KeyRelease" | where ResultSignature != "OK" ',
+      query: 'AZKVAuditLogs | where OperationName == "KeyRelease" | where ResultSignature != "OK"',
     });
-    this.#query('ledger-lag', { severity: 1, every: 'PT5M', over: 'PT15M', description: 'The oldest due job has waited too long.', query: 'CccMetrics_CL | where Name == "ccc_oldest_due_seconds" | where Value > 300 ' });
+    this.#query('ledger-lag', { severity: 1, every: 'PT5M', over: 'PT15M', description: 'The oldest due job has waited too long.', query: 'AppMetrics | where Name == "ccc/oldest_due_seconds" | where Max > 300' });
 
     new MonitorActivityLogAlert(this, 'policy-changes', {
       name: named('azure-generic', 'key-policy-changes'), resourceGroupName: scope.group.name, location: 'global', scopes: [scope.group.id], description: 'Somebody writes keys or vaults: only the pipeline may.',
@@ -80,6 +89,11 @@ export class Observability extends Construct {
     new ApplicationInsightsWorkbook(this, 'workbook', {
       ...placed(scope), name: workbookId, displayName: `Confidential Cat Counter ${named('azure-generic', 'cell')}`, sourceId: 'azure monitor', category: 'workbook', dataJson: workbook(this.workspace.id, sloTarget),
     });
+  }
+
+  /** Sends telemetry as itself: no instrumentation key opens anything. */
+  grantSend(id: string, principalId: string): RoleAssignment {
+    return new RoleAssignment(this, `${id}-sends`, { scope: this.telemetry.id, roleDefinitionName: 'Monitoring Metrics Publisher', principalId, principalType: 'ServicePrincipal', description: 'telemetry of a gateway' });
   }
 
   /** Alarm on one platform metric. */

@@ -80,7 +80,6 @@ export const policyTag = (policy: ReleasePolicy): string => createHash('sha256')
 export function sevSnpPolicy(entries: readonly TeeEntry[]): string {
   need(entries.length > 0, 'attestation policy', entries, 'at least one measured entry');
   const rule = (launch: string): string => [
-    '[type=="x-ms-compliance-status", value=="azure-compliant-cvm"]',
     '[type=="x-ms-sevsnpvm-is-debuggable", value==false]',
     '[type=="x-ms-sevsnpvm-migration-allowed", value==false]',
     '[type=="x-ms-sevsnpvm-vmpl", value==0]',

@@ -30,9 +30,9 @@ export function workbook(workspaceId: string, target: number): string {
     items: [
       { type: 1, name: 'heading', content: { json: `# Cell\nAvailability objective ${(100 * target).toFixed(2)} %. Traces and logs carry ids, never content.` } },
       chart('Share of failed requests', `${LOG} | summarize 1.0 * countif(bad) / count() by bin(TimeGenerated, 5m)`),
-      chart('Age of the oldest due job, seconds', 'CccMetrics_CL | where Name == "ccc_oldest_due_seconds" | summarize max(Value) by bin(TimeGenerated, 1m)'),
-      chart('Cats per hour', 'CccMetrics_CL | where Name == "ccc_cats_total" | summarize max(Value) by bin(TimeGenerated, 1h)'),
-      chart('Refusals by code', 'CccEvents_CL | where Event == "release-refused" | summarize count() by Cause, bin(TimeGenerated, 15m)'),
+      chart('Age of the oldest due job, seconds', 'AppMetrics | where Name == "ccc/oldest_due_seconds" | summarize max(Max) by bin(TimeGenerated, 1m)'),
+      chart('Cats per hour', 'AppMetrics | where Name == "ccc/cats_total" | summarize sum(Sum) by bin(TimeGenerated, 1h)'),
+      chart('Refusals by code', 'AppMetrics | where Name == "ccc/refusals_total" | summarize sum(Sum) by tostring(Properties.code), bin(TimeGenerated, 15m)'),
       chart('Releases of the attested key', 'AZKVAuditLogs | where OperationName == "KeyRelease" | summarize count() by ResultSignature, bin(TimeGenerated, 15m)'),
       chart('Blocked by the firewall', 'AzureDiagnostics | where Category == "FrontDoorWebApplicationFirewallLog" | where action_s == "Block" | summarize count() by ruleName_s, bin(TimeGenerated, 15m)'),
     ],
