@@ -11,7 +11,7 @@ import { memorySeen } from '../../workloads/client/seen.ts';
 import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import type { TenantKey } from '../../workloads/protocol/messages.ts';
-import { useNativeXWing } from '../../workloads/protocol/xwing-native.ts';
+import { useNativeCrypto } from '../../workloads/protocol/primitives-native.ts';
 import { addKey, addTenant, SCOPES } from '../cell/admin.ts';
 import { type RunningCell, startCell } from '../cell/start.ts';
 
@@ -33,7 +33,7 @@ export interface BenchCell extends RunningCell {
 }
 
 export async function benchCell(counters: number): Promise<BenchCell> {
-  useNativeXWing();
+  useNativeCrypto();
   const folder = await mkdtemp(join(tmpdir(), 'ccc-bench-cell-'));
   const cell = await startCell(folder, { counters, log: createLog('bench', { write: () => {} }) });
   const database = new pg.Pool({ connectionString: cell.databaseUrl, max: 2 });

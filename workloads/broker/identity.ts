@@ -2,7 +2,7 @@
 import { type Bytes, hex, randomBytes } from '../../attestation/bytes.ts';
 import { generateReceivingKey } from '../protocol/hpke.ts';
 import { generateSigningKey } from '../protocol/jws.ts';
-import { useNativeXWing } from '../protocol/xwing-native.ts';
+import { useNativeCrypto } from '../protocol/primitives-native.ts';
 
 export interface Identity {
   /** `broker-` and 128 random bits: the audience of challenges, the name of the chain of receipts. */
@@ -14,7 +14,7 @@ export interface Identity {
 }
 
 export async function createIdentity(): Promise<Identity> {
-  useNativeXWing(); // two operations a job
+  useNativeCrypto();
   const [signing, receiving] = await Promise.all([generateSigningKey(), generateReceivingKey()]);
   return { instance: `broker-${hex(randomBytes(16))}`, signing, receiving };
 }

@@ -13,12 +13,19 @@ export const ENC_LENGTH = 1120;
 export const PRIVATE_KEY_LENGTH = 32;
 const TAG_LENGTH = 16;
 
-const suiteOf = (kem: KemInterface): CipherSuite => new CipherSuite({ kem, kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+let schedule = (): { kdf: HkdfSha256; aead: Aes256Gcm } => ({ kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+const suiteOf = (kem: KemInterface): CipherSuite => new CipherSuite({ kem, ...schedule() });
 let suite = suiteOf(new XWing());
 
 /** Another implementation of the same KEM, for the whole process (xwing-native.ts). */
 export function useKem(kem: XWing): void {
   suite = suiteOf(kem);
+}
+
+/** Other implementations of the same KDF and cipher, for the whole process (primitives-native.ts). */
+export function useSchedule(make: typeof schedule): void {
+  schedule = make;
+  suite = suiteOf(suite.kem);
 }
 
 export interface ReceivingKey {

@@ -19,6 +19,7 @@
 import { type Bytes, bytes, concat, equal, text, utf8 } from '../../attestation/bytes.ts';
 import { Refusal, refuse, type RefusalCode } from '../../attestation/refusal.ts';
 import { contextSchema, type EncryptionContext } from './context.ts';
+import { primitives } from './primitives.ts';
 
 export const SUITE_ID = 0x0478;
 export const MAX_HEADER = 60 * 1024;
@@ -184,17 +185,18 @@ const DERIVE_INFO = concat(bytes([SUITE_ID >> 8, SUITE_ID & 0xff]), utf8('DERIVE
  * @throws Refusal MESSAGE_COMMITMENT, MESSAGE_HEADER_TAG
  */
 export async function checkDataKey(parsed: ParsedHeader, dataKey: Uint8Array): Promise<void> {
-  const ikm = await crypto.subtle.importKey('raw', bytes(dataKey), 'HKDF', false, ['deriveBits', 'deriveKey']);
-  const hkdf = (info: Bytes) => ({ name: 'HKDF', hash: 'SHA-512', salt: bytes(parsed.messageId), info });
-  const commitment = bytes(await crypto.subtle.deriveBits(hkdf(COMMIT_INFO), ikm, 256));
+  const { hkdfSha512, openGcm } = primitives();
+  const commitment = await hkdfSha512(dataKey, parsed.messageId, COMMIT_INFO, 32);
   if (dataKey.length !== 32 || !equal(commitment, parsed.commitment)) {
     refuse('MESSAGE_COMMITMENT', 'header.commitment', 'The wrapped data key is not the one this message was encrypted with; encrypt again.');
   }
-  const key = await crypto.subtle.deriveKey(hkdf(DERIVE_INFO), ikm, { name: 'AES-GCM', length: 256 }, false, ['decrypt']);
+  const key = await hkdfSha512(dataKey, parsed.messageId, DERIVE_INFO, 32);
   const end = parsed.header.length - TAG;
   try {
-    await crypto.subtle.decrypt({ name: 'AES-GCM', iv: new Uint8Array(IV), additionalData: bytes(parsed.header.subarray(0, end)) }, key, bytes(parsed.header.subarray(end)));
+    await openGcm(key, new Uint8Array(IV), parsed.header.subarray(0, end), parsed.header.subarray(end));
   } catch (cause) {
     throw new Refusal({ code: 'MESSAGE_HEADER_TAG', path: 'header.tag', next: 'The header was altered after encryption; encrypt again.' }, { cause });
+  } finally {
+    key.fill(0);
   }
 }
