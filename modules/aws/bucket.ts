@@ -57,7 +57,8 @@ export class Bucket extends Construct {
         id: 'age', status: 'Enabled', filter: [{ prefix: '' }],
         abortIncompleteMultipartUpload: [{ daysAfterInitiation: 1 }],
         noncurrentVersionExpiration: [{ noncurrentDays: lifecycle.staleDays }],
-        ...(lifecycle.expireDays === undefined ? {} : { expiration: [{ days: lifecycle.expireDays }] }),
+        // Marks of deletions go with the last version they hid.
+        expiration: [lifecycle.expireDays === undefined ? { expiredObjectDeleteMarker: true } : { days: lifecycle.expireDays }],
         ...(lifecycle.coldDays === undefined ? {} : { transition: [{ days: lifecycle.coldDays, storageClass: 'GLACIER_IR' }] }),
       }],
     });

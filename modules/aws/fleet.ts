@@ -88,7 +88,9 @@ export class Fleet extends Construct {
       });
       const name = groupName(named, role, generation);
       const fleet = new AutoscalingGroup(this, generation, {
-        name, minSize: min, maxSize: max, vpcZoneIdentifier: [...subnets], targetGroupArns: [...targetGroups], healthCheckType: targetGroups.length > 0 ? 'ELB' : 'EC2', healthCheckGracePeriod: 300, defaultInstanceWarmup: 180, maxInstanceLifetime: 604_800,
+        name, minSize: min, maxSize: max, vpcZoneIdentifier: [...subnets], targetGroupArns: [...targetGroups], 
+        // Not ELB: a gateway is not ready while brokers are away, and replacing gateways for that would turn one outage into two. Balancers route by readiness; the watch of each instance replaces what is dead.
+        healthCheckType: 'EC2', healthCheckGracePeriod: 300, defaultInstanceWarmup: 180, maxInstanceLifetime: 604_800,
         launchTemplate: { id: template.id, version: Token.asString(template.latestVersion) }, serviceLinkedRoleArn: autoscalingRole, enabledMetrics: ['GroupInServiceInstances', 'GroupDesiredCapacity', 'GroupPendingInstances', 'GroupTerminatingInstances'], metricsGranularity: '1Minute',
         terminationPolicies: ['OldestLaunchTemplate', 'OldestInstance'], waitForCapacityTimeout: '0', availabilityZoneDistribution: { capacityDistributionStrategy: 'balanced-best-effort' }, instanceMaintenancePolicy: { minHealthyPercentage: 100, maxHealthyPercentage: 110 },
         // No warm pool: huge pages fragment while a host waits, and an enclave's memory is reserved at boot.

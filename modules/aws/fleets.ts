@@ -68,7 +68,6 @@ export class Fleets extends Construct {
         { sid: 'Ledger', actions: ['rds-db:connect'], resources: [`arn:aws:rds-db:${region}:${account}:dbuser:${database.resourceId}/${database.user}`] },
         { sid: 'Login', actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
         { sid: 'Image', actions: ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:BatchCheckLayerAvailability'], resources: [repository.arn] },
-        { sid: 'Metrics', actions: ['cloudwatch:PutMetricData'], resources: ['*'], condition: [when('StringEquals', 'cloudwatch:namespace', CELL_NAMESPACE)] },
       ],
       // The key's own policy decides; here the same conditions again, so that neither text alone opens it.
       broker: [...common('broker', eifs('broker')), { sid: 'AttestedKey', actions: [...ATTESTED_ACTIONS], resources: [dataKeyArn], condition: attestationConditions(entriesOf(lock, 'broker')) }],

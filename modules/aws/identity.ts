@@ -84,10 +84,15 @@ export class Identity extends Construct {
       { sid: 'Read', actions: [...READ_ACTIONS], resources: ['*'] }, readState, stateKey, notContents, notSecrets,
     ]).arn;
 
+    const infraKeys = regions.map((region) => `arn:aws:kms:${region}:${account}:key/*`);
+    const throughServices = when('StringEquals', 'kms:ViaService', ...regions.flatMap((region) => ['rds', 'ec2', 'backup', 'ecr', 'secretsmanager', 'sns'].map((name) => `${name}.${region}.amazonaws.com`)));
     const anyRole = `arn:aws:iam::${account}:role/${prefix}*`;
     this.apply = role('apply', 'Deploys from the protected environment of the main branch', [workflows(`environment:${environment}`)], [
       { sid: 'Read', actions: [...READ_ACTIONS], resources: ['*'] },
-      { sid: 'Deploy', actions: [...APPLY_SERVICES], resources: ['*'], condition: [when('StringEquals', 'aws:RequestedRegion', ...regions, 'us-east-1')] },
+      { sid: 'Deploy', actions: [...APPLY_SERVICES], resources: ['*'] },
+      // The infra key trusts calls that these services make for the role, and grants to services only.
+      { sid: 'InfraKeyThroughServices', actions: ['kms:Decrypt', 'kms:DescribeKey', 'kms:GenerateDataKey', 'kms:GenerateDataKeyWithoutPlaintext'], resources: infraKeys, condition: [throughServices] },
+      { sid: 'InfraKeyGrants', actions: ['kms:CreateGrant'], resources: infraKeys, condition: [throughServices, when('Bool', 'kms:GrantIsForAWSResource', 'true')] },
       { sid: 'Buckets', actions: ['s3:CreateBucket', 's3:DeleteBucket', 's3:PutBucket*', 's3:PutEncryptionConfiguration', 's3:PutLifecycleConfiguration', 's3:PutReplicationConfiguration', 's3:DeleteBucketPolicy'], resources: [`arn:aws:s3:::${prefix}*`] },
       { sid: 'WriteState', actions: ['s3:PutObject', 's3:DeleteObject'], resources: [stateObjects] }, readState, stateKey,
       // A role can be made or changed only with the boundary on it.

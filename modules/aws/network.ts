@@ -49,12 +49,10 @@ export interface NetworkProps {
   readonly buckets: readonly string[];
 }
 
-/** Interface endpoints and what may be asked through them. */
+/** Interface endpoints and what may be asked through them. Metrics travel in logs; credentials come from the instance's metadata. */
 const ENDPOINTS: Readonly<Record<string, readonly string[]>> = {
   kms: ['kms:Decrypt', 'kms:GenerateDataKey'],
   logs: ['logs:CreateLogStream', 'logs:DescribeLogStreams', 'logs:PutLogEvents'],
-  monitoring: ['cloudwatch:PutMetricData'],
-  sts: ['sts:GetCallerIdentity'],
   autoscaling: ['autoscaling:CompleteLifecycleAction', 'autoscaling:RecordLifecycleActionHeartbeat', 'autoscaling:SetInstanceHealth'],
   'ecr.api': ['ecr:GetAuthorizationToken', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:BatchCheckLayerAvailability'],
   'ecr.dkr': ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:BatchCheckLayerAvailability'],

@@ -27,17 +27,17 @@ export function policyDocument(scope: Construct, id: string, statements: readonl
   return new DataAwsIamPolicyDocument(scope, id, { statement: statements as unknown as DataAwsIamPolicyDocumentStatement[] }).json;
 }
 
-/** What two accounts' services must not be talked into doing for a stranger (the confused deputy). */
+/** A service acts for resources of this account only, whoever asked it to (the confused deputy). */
 export const fromAccount = (account: string): Condition => when('StringEquals', 'aws:SourceAccount', account);
 
-export interface ServiceRole { readonly name: string; readonly principal: string; readonly account: string; readonly boundary?: string; readonly path?: string }
+export interface ServiceRole { readonly name: string; readonly principal: string; readonly account: string; readonly boundary: string }
 
 /** A role that one service assumes, for this account's resources only where the service says whose they are. */
 export function serviceRole(scope: Construct, id: string, { name, principal, account, boundary }: ServiceRole, statements: readonly Statement[]): IamRole {
-  // EC2 gives no source account when it assumes an instance's role.
-  const condition = principal === 'ec2.amazonaws.com' ? [] : [fromAccount(account)];
+  // EC2 and S3's replication give no source account when they assume a role.
+  const condition = ['ec2.amazonaws.com', 's3.amazonaws.com'].includes(principal) ? [] : [fromAccount(account)];
   const role = new IamRole(scope, id, {
-    name, maxSessionDuration: 3_600, ...(boundary === undefined ? {} : { permissionsBoundary: boundary }),
+    name, maxSessionDuration: 3_600, permissionsBoundary: boundary,
     assumeRolePolicy: policyDocument(scope, `${id}-trust`, [{ sid: 'Service', actions: ['sts:AssumeRole'], principals: service(principal), condition }]),
   });
   if (statements.length > 0) new IamRolePolicy(scope, `${id}-permissions`, { name: 'permissions', role: role.name, policy: policyDocument(scope, `${id}-document`, statements) });

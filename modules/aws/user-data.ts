@@ -57,8 +57,9 @@ export interface GatewayBootProps extends BootProps {
 const file = (path: string, text: string): string => `cat > ${path} <<'EOF'\n${text}\nEOF`;
 
 /** Long-running unit: restarted, without privileges it does not need. */
-const unit = (name: string, start: string, extra: readonly string[] = []): string => file(`/etc/systemd/system/${name}.service`, [
-  '[Unit]', 'After=network-online.target', 'Wants=network-online.target', '[Service]', `ExecStart=${start}`, 'Restart=always', 'RestartSec=2', 'NoNewPrivileges=yes', 'ProtectSystem=strict', 'ProtectHome=yes', 'PrivateTmp=yes', ...extra, '[Install]', 'WantedBy=multi-user.target',
+const BRIDGE = ['NoNewPrivileges=yes', 'ProtectSystem=strict', 'ProtectHome=yes', 'PrivateTmp=yes', 'CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH'];
+const unit = (name: string, start: string, extra: readonly string[] = BRIDGE): string => file(`/etc/systemd/system/${name}.service`, [
+  '[Unit]', 'After=network-online.target', 'Wants=network-online.target', '[Service]', `ExecStart=${start}`, 'Restart=always', 'RestartSec=2', ...extra, '[Install]', 'WantedBy=multi-user.target',
 ].join('\n'));
 
 const timer = (name: string, seconds: number): string => file(`/etc/systemd/system/${name}.timer`, ['[Timer]', `OnActiveSec=${seconds}`, `OnUnitActiveSec=${seconds}`, '[Install]', 'WantedBy=timers.target'].join('\n'));
@@ -85,7 +86,10 @@ function head({ region, autoscalingGroup, cellJson }: BootProps): string[] {
   ];
 }
 
-/** A watch of the parent: an enclave or container that is gone makes the instance unhealthy; an instance that must go stops its role first. */
+/** Any answer will do: a process that says it is not ready is alive. */
+const answers = (url: string): string => `curl -s --max-time 5 -o /dev/null ${url}`;
+
+/** A watch of the parent: an enclave or process that is gone three times in a row makes the instance unhealthy; an instance that must go stops its role first. */
 function watch({ autoscalingGroup, region }: BootProps, role: string, alive: string): string[] {
   return [
     file('/opt/ccc/watch', [
@@ -99,8 +103,11 @@ function watch({ autoscalingGroup, region }: BootProps, role: string, alive: str
       'if [ "$state" = Terminated ]; then',
       `  systemctl stop ccc-${role}.service`,
       `  aws autoscaling complete-lifecycle-action --auto-scaling-group-name ${autoscalingGroup} --lifecycle-hook-name ${DRAIN_HOOK} --instance-id "$id" --lifecycle-action-result CONTINUE`,
-      `elif ! ${alive}; then`,
-      '  aws autoscaling set-instance-health --instance-id "$id" --health-status Unhealthy',
+      `elif ${alive}; then`,
+      '  rm -f /run/ccc/failures',
+      'else',
+      '  echo failed >> /run/ccc/failures',
+      '  test "$(wc -l < /run/ccc/failures)" -lt 3 || aws autoscaling set-instance-health --instance-id "$id" --health-status Unhealthy',
       'fi',
     ].join('\n')),
     'chmod 0755 /opt/ccc/watch',
@@ -131,10 +138,12 @@ export function enclaveUserData(props: EnclaveBootProps): string {
   needWhole('aws.enclave.cpus', cpus, 2, 64, 'vCPU');
   needWhole('aws.enclave.memoryMib', memoryMib, 1_024, 262_144, 'MiB');
   const eif = `/opt/ccc/${role}.eif`;
+  const running = `nitro-cli describe-enclaves | jq -e 'any(.[]; .EnclaveName == "${role}" and .State == "RUNNING" and .Flags == "${debug ? 'DEBUG_MODE' : 'NONE'}")' > /dev/null`;
+  const brokerHealth = `http://127.0.0.1:${PORTS.broker}/v1/health`;
   const allowed = [{ address: `kms.${region}.amazonaws.com`, port: 443 }, { address: '169.254.169.254', port: 80 }];
   // Counters get their keys from a broker: nothing of theirs goes to KMS.
   const proxies = role === 'broker' ? [VSOCK.kms, VSOCK.metadata] : [];
-  const units = [`ccc-cell`, 'ccc-log', 'ccc-name', 'ccc-gateway-bridge', ...proxies.map((port) => `ccc-proxy-${port}`), ...(role === 'broker' ? ['ccc-broker-bridge'] : [])];
+  const units = ['ccc-cell', 'ccc-log', 'ccc-name', 'ccc-gateway-bridge', ...proxies.map((port) => `ccc-proxy-${port}`), ...(role === 'broker' ? ['ccc-broker-bridge'] : [])];
   return [
     ...head(props),
     file('/etc/nitro_enclaves/allocator.yaml', `---\nmemory_mib: ${memoryMib}\ncpu_count: ${cpus}`),
@@ -153,7 +162,7 @@ export function enclaveUserData(props: EnclaveBootProps): string {
     ...(['PCR0', 'PCR1', 'PCR2', 'PCR8'] as const).map((pcr) => `test "$(jq -r .Measurements.${pcr} /run/ccc/eif.json)" = ${measurements[pcr]}`),
     unit('ccc-cell', `/usr/bin/socat -U VSOCK-LISTEN:${VSOCK.cell},fork,reuseaddr OPEN:/etc/ccc/cell.json,rdonly`),
     unit('ccc-name', `/usr/bin/socat -U VSOCK-LISTEN:${VSOCK.name},fork,reuseaddr OPEN:/etc/ccc/name,rdonly`),
-    unit('ccc-log', `/usr/bin/socat -u VSOCK-LISTEN:${VSOCK.log},fork,reuseaddr STDOUT`, [`StandardOutput=append:/var/log/ccc/${role}.log`, 'ReadWritePaths=/var/log/ccc']),
+    unit('ccc-log', `/usr/bin/socat -u VSOCK-LISTEN:${VSOCK.log},fork,reuseaddr STDOUT`, [...BRIDGE, `StandardOutput=append:/var/log/ccc/${role}.log`]),
     unit('ccc-gateway-bridge', `/usr/bin/socat VSOCK-LISTEN:${PORTS.internal},fork,reuseaddr TCP:${HOSTS.gateway}:${PORTS.internal}`),
     ...(role === 'broker' ? [
       unit(`ccc-proxy-${VSOCK.kms}`, `/usr/bin/vsock-proxy ${VSOCK.kms} kms.${region}.amazonaws.com 443 --config /etc/nitro_enclaves/vsock-proxy.yaml`),
@@ -165,13 +174,12 @@ export function enclaveUserData(props: EnclaveBootProps): string {
       `ExecStart=/usr/bin/nitro-cli run-enclave --enclave-name ${role} --enclave-cid ${VSOCK.enclave} --cpu-count ${cpus} --memory ${memoryMib} --eif-path ${eif}${debug ? ' --debug-mode' : ''}`,
       `ExecStop=/usr/bin/nitro-cli terminate-enclave --enclave-name ${role}`, '[Install]', 'WantedBy=multi-user.target',
     ].join('\n')),
-    ...watch(props, role, `nitro-cli describe-enclaves | jq -e 'any(.[]; .EnclaveName == "${role}" and .State == "RUNNING" and .Flags == "${debug ? 'DEBUG_MODE' : 'NONE'}")' > /dev/null`),
+    ...watch(props, role, role === 'broker' ? `${running} && ${answers(brokerHealth)}` : running),
     ...agent(props, role),
     'systemctl daemon-reload',
     `systemctl enable --now ${units.join(' ')} ccc-${role}.service amazon-cloudwatch-agent.service`,
-    `nitro-cli describe-enclaves | jq -e 'any(.[]; .EnclaveName == "${role}" and .State == "RUNNING" and .Flags == "${debug ? 'DEBUG_MODE' : 'NONE'}")' > /dev/null`,
-    // Any answer will do: a broker without the owner's policy says so, and is alive.
-    ...(role === 'broker' ? [`curl -sS --retry 30 --retry-delay 2 --retry-all-errors -o /dev/null http://127.0.0.1:${PORTS.broker}/v1/health`] : []),
+    running,
+    ...(role === 'broker' ? [`curl -sS --retry 30 --retry-delay 2 --retry-all-errors -o /dev/null ${brokerHealth}`] : []),
     'systemctl enable --now ccc-watch.timer',
     'report CONTINUE',
     '',
@@ -197,7 +205,7 @@ export function gatewayUserData(props: GatewayBootProps): string {
     `aws ecr get-login-password | podman login --username AWS --password-stdin ${registry}`,
     `podman pull --quiet ${image}`,
     '# No password of the database anywhere: a token of IAM, good for 15 minutes, which the driver reads again for each connection.',
-    'mkdir -p /run/ccc/database',
+    'install -d -o 1000 -g 1000 -m 0700 /run/ccc/database',
     file('/opt/ccc/database-token', [
       '#!/bin/bash', 'set -euo pipefail', 'umask 077', `export AWS_DEFAULT_REGION=${region}`, 'for host in "$@"; do',
       `  token=$(aws rds generate-db-auth-token --hostname "$host" --port 5432 --username ${database.user} | sed 's/[\\\\:]/\\\\&/g')`,
@@ -213,10 +221,10 @@ export function gatewayUserData(props: GatewayBootProps): string {
     '# The hop from the load balancer is TLS; it checks no names, so a certificate of this boot will do.',
     'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=' + HOSTS.gateway + ' -keyout /run/ccc/tls.key -out /run/ccc/tls.crt',
     unit('ccc-tls', `/usr/bin/socat OPENSSL-LISTEN:${GATEWAY_TLS_PORT},fork,reuseaddr,cert=/run/ccc/tls.crt,key=/run/ccc/tls.key,verify=0,openssl-min-proto-version=TLS1.2 TCP:${HOSTS.gateway}:${PORTS.public}`),
-    unit('ccc-gateway', run, ['StandardOutput=append:/var/log/ccc/gateway.log', 'StandardError=inherit', 'ReadWritePaths=/var/lib /var/log/ccc /run', 'TimeoutStopSec=60']).replace('NoNewPrivileges=yes\n', ''),
+    unit('ccc-gateway', run, ['StandardOutput=append:/var/log/ccc/gateway.log', 'StandardError=inherit', 'ExecStop=/usr/bin/podman stop --time 30 gateway', 'TimeoutStopSec=60']),
     'sed -i "s/ADDRESS/$address/" /etc/systemd/system/ccc-gateway.service',
     'chown -R 1000:1000 /var/lib/ccc',
-    ...watch(props, 'gateway', 'systemctl is-active --quiet ccc-gateway.service'),
+    ...watch(props, 'gateway', `${answers(`http://${HOSTS.gateway}:${PORTS.public}/v1/health`)}`),
     ...agent(props, 'gateway', { namespace: metricNamespace, cell }),
     'systemctl daemon-reload',
     'systemctl start ccc-database-token.service',
