@@ -2,8 +2,11 @@
  * What a verifier has carried out. Each check is recorded where it is made, so the list in an acceptance cannot name one that
  * did not run; failures are collected, so a refusal names all of them.
  */
+import type { Expectation } from './adapter.ts';
+import { type Bytes, bytes } from './bytes.ts';
 import type { Check } from './claims.ts';
-import { type Reason, Refusal, type RefusalCode } from './refusal.ts';
+import type { Evidence, Platform } from './evidence.ts';
+import { printable, type Reason, Refusal, type RefusalCode, refuse } from './refusal.ts';
 
 export interface Failure { readonly code: RefusalCode; readonly have?: string; readonly need?: string; readonly next: string }
 
@@ -65,4 +68,15 @@ export class CheckList {
   #record(id: string, path: string, result: Check['result']): void {
     this.#records.push({ id, path, result });
   }
+}
+
+/**
+ * The verifier chose this adapter; evidence and expectation must be for it. @param prefix first word of the check's name
+ * @returns a copy: the caller's buffer cannot change between check and use, and parsers see a plain Uint8Array
+ */
+export function checkPlatform(platform: Platform, prefix: string, evidence: Evidence, expect: Pick<Expectation, 'platform' | 'binding'>, checks: CheckList): Bytes {
+  const named = [evidence.platform, expect.platform, expect.binding.platform];
+  checks.that(`${prefix}-PLATFORM`, 'evidence.platform', named.every((p) => p === platform), () => ({ code: 'BINDING_PLATFORM', have: printable(named.join(', ')), need: platform, next: 'Verify the evidence with the adapter of its platform.' }));
+  if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
+  return bytes(evidence.document);
 }

@@ -11,7 +11,7 @@ import type { AttestationAdapter, Expectation, TrustContext } from '../../adapte
 import { ed25519Spki, transcript } from '../../binding.ts';
 import { type Bytes, bytes, equal, hex, sha256, sha512 } from '../../bytes.ts';
 import { allChecks } from '../../check-ids.ts';
-import { CheckList } from '../../checks.ts';
+import { CheckList, checkPlatform } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
 import { parseCoseSign1, verifyCoseSign1 } from '../../formats/cose.ts';
@@ -41,7 +41,7 @@ export async function verifyDocument(document: Bytes, trust: TrustContext): Prom
 
 async function verify(evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims> {
   const checks = new CheckList();
-  const document = checkPlatform(evidence, expect, checks);
+  const document = checkPlatform(PLATFORM, 'NITRO', evidence, expect, checks);
   const digests = digestsOf(document, expect.binding);
   const { payload, chain } = await checkDocument(document, trust, () => trust.now, checks);
   checkOrigin(payload, chain, checks);
@@ -55,7 +55,7 @@ async function verify(evidence: Evidence, expect: Expectation, trust: TrustConte
 
 async function verifyReplay(evidence: Evidence, expect: Omit<Expectation, 'maxAgeSeconds'>, trust: TrustContext): Promise<NormalizedClaims> {
   const checks = new CheckList();
-  const document = checkPlatform(evidence, expect, checks);
+  const document = checkPlatform(PLATFORM, 'NITRO', evidence, expect, checks);
   const digests = digestsOf(document, expect.binding);
   const { payload, chain } = await checkDocument(document, trust, (p) => Math.floor(p.timestamp / 1000), checks);
   checkOrigin(payload, chain, checks);
@@ -67,15 +67,6 @@ async function verifyReplay(evidence: Evidence, expect: Omit<Expectation, 'maxAg
 }
 
 export const awsNitro: AttestationAdapter = { platform: PLATFORM, verify, verifyReplay };
-
-/** The verifier chose this adapter; evidence and expectation must be for it. */
-function checkPlatform(evidence: Evidence, expect: Pick<Expectation, 'platform' | 'binding'>, checks: CheckList): Bytes {
-  const named = [evidence.platform, expect.platform, expect.binding.platform];
-  checks.that('NITRO-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: printable(named.join(', ')), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
-  if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
-  // A copy: the caller's buffer cannot change between check and use, and parsers see a plain Uint8Array.
-  return bytes(evidence.document);
-}
 
 /** Bytes, chain, signature. Payload fields are meaningless to the caller unless `checks` holds no failure in the end. */
 async function checkDocument(document: Bytes, trust: TrustContext, at: (payload: NsmPayload) => number, checks: CheckList): Promise<{ payload: NsmPayload; chain: NitroChain | undefined }> {

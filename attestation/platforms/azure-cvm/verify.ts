@@ -7,14 +7,13 @@
  */
 import type { AttestationAdapter, Expectation, TrustContext } from '../../adapter.ts';
 import { d32 } from '../../binding.ts';
-import { type Bytes, bytes, hex, sha256 } from '../../bytes.ts';
+import { type Bytes, hex, sha256 } from '../../bytes.ts';
 import { allChecks } from '../../check-ids.ts';
-import { CheckList } from '../../checks.ts';
+import { CheckList, checkPlatform } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
 import { snpGuest, snpHardware, snpMeasurement, snpTcb } from '../../hardware/snp/claims.ts';
 import { tdxClaims } from '../../hardware/tdx/claims.ts';
-import { printable, refuse } from '../../refusal.ts';
 import { vtpmIndexes } from '../../registers.ts';
 import { type AzureParts, parseAzureEvidence } from './container.ts';
 import { type AzureFacts, verifyAzureParts } from './evidence.ts';
@@ -31,7 +30,7 @@ type Expected = Omit<Expectation, 'maxAgeSeconds'>;
 
 async function judge(evidence: Evidence, expect: Expected, trust: TrustContext, freshness: 'challenge' | 'none'): Promise<NormalizedClaims> {
   const checks = new CheckList();
-  const document = checkPlatform(evidence, expect, checks);
+  const document = checkPlatform(PLATFORM, 'AZURE', evidence, expect, checks);
   const required = vtpmIndexes(expect.registers ?? []);
   checks.that('AZURE-REQUIRED', 'expect.registers', required.length > 0, () => ({ code: 'POLICY_EMPTY', have: 'no vTPM register expected', need: 'those that the policy compares', next: 'Put the vTPM registers of the released image into the policy.' }));
   const parts = checks.parse('AZURE-CONTAINER', 'evidence', () => parseAzureEvidence(document, 'evidence'));
@@ -41,14 +40,6 @@ async function judge(evidence: Evidence, expect: Expected, trust: TrustContext, 
   if (facts !== undefined) checkBoot(facts, expect, checks);
   checks.refuseIfFailed();
   return toClaims(parts as AzureParts, facts as AzureFacts, expect.binding, binding, trust, freshness, checks.done);
-}
-
-/** The verifier chose this adapter; evidence and expectation must be for it. */
-function checkPlatform(evidence: Evidence, expect: Expected, checks: CheckList): Bytes {
-  const named = [evidence.platform, expect.platform, expect.binding.platform];
-  checks.that('AZURE-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: printable(named.join(', ')), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
-  if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
-  return bytes(evidence.document);
 }
 
 function checkBoot({ quote }: AzureFacts, { boot }: Expected, checks: CheckList): void {

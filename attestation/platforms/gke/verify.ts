@@ -7,14 +7,13 @@
  */
 import type { AttestationAdapter, Expectation, TrustContext, TrustRoot } from '../../adapter.ts';
 import { transcript } from '../../binding.ts';
-import { type Bytes, bytes, hex, sha256, sha512 } from '../../bytes.ts';
+import { type Bytes, hex, sha256, sha512 } from '../../bytes.ts';
 import { allChecks } from '../../check-ids.ts';
-import { CheckList } from '../../checks.ts';
+import { CheckList, checkPlatform } from '../../checks.ts';
 import type { Check, Measurement, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
 import { snpGuest, snpHardware, snpMeasurement, snpTcb } from '../../hardware/snp/claims.ts';
 import { tdxClaims } from '../../hardware/tdx/claims.ts';
-import { printable, refuse } from '../../refusal.ts';
 import { type GkeParts, parseGkeEvidence } from './container.ts';
 import { type NodeFacts, type SevNode, verifyNode } from './evidence.ts';
 
@@ -30,7 +29,7 @@ type Freshness = 'challenge' | 'none';
 
 async function judge(evidence: Evidence, expect: Expected, trust: TrustContext, freshness: Freshness): Promise<NormalizedClaims> {
   const checks = new CheckList();
-  const document = checkPlatform(evidence, expect, checks);
+  const document = checkPlatform(PLATFORM, 'GKE', evidence, expect, checks);
   const parts = checks.parse('GKE-CONTAINER', 'evidence', () => parseGkeEvidence(document, 'evidence'));
   if (parts === undefined) checks.refuseIfFailed();
   checkExpected(parts as GkeParts, expect, checks);
@@ -40,14 +39,6 @@ async function judge(evidence: Evidence, expect: Expected, trust: TrustContext, 
   if (node !== undefined) checkBoot(node, expect, checks);
   checks.refuseIfFailed();
   return toClaims(parts as GkeParts, node as NodeFacts, expect.binding, d32, trust, freshness, checks.done);
-}
-
-/** The verifier chose this adapter; evidence and expectation must be for it. */
-function checkPlatform(evidence: Evidence, expect: Expected, checks: CheckList): Bytes {
-  const named = [evidence.platform, expect.platform, expect.binding.platform];
-  checks.that('GKE-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: printable(named.join(', ')), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
-  if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
-  return bytes(evidence.document);
 }
 
 /** A register of the technology that only its evidence proves. */

@@ -11,8 +11,8 @@ import { defaultAlgorithm, type SigningKey, signDer } from './keys.ts';
 
 export interface Extension { readonly id: string; readonly critical: boolean; readonly value: Bytes }
 
-/** Whatever a certificate says, its extensions as a list. */
-export interface CertificateTemplate {
+/** What every certificate says, its extensions as a list. */
+export interface CertificateBody {
   /** 2 means v3. */
   readonly version: number;
   readonly serial: Bytes;
@@ -24,6 +24,9 @@ export interface CertificateTemplate {
   readonly notAfter: number;
   readonly spki: Bytes;
   readonly extensions: readonly Extension[];
+}
+
+export interface CertificateTemplate extends CertificateBody {
   /** What it is signed with. */
   readonly algorithm: SignatureAlgorithm;
   /** AlgorithmIdentifiers inside and outside of the signed part; those of `algorithm` by default. */
@@ -71,13 +74,15 @@ export async function makeAuthority(options: AuthorityOptions): Promise<Issued> 
   return { certificate: await issueCertificate(template, options.signWith ?? signer), template, key };
 }
 
-/** Certificate (RFC 5280, section 4.1). */
-export async function issueCertificate(t: CertificateTemplate, signer: SigningKey): Promise<Bytes> {
+export const issueCertificate = (t: CertificateTemplate, signer: SigningKey): Promise<Bytes> => assemble(t, t.innerAlgorithm ?? ALGORITHMS[t.algorithm], t.outerAlgorithm ?? ALGORITHMS[t.algorithm], (tbs) => signDer(signer, t.algorithm, tbs));
+
+/** Certificate (RFC 5280, section 4.1). @param inner AlgorithmIdentifier inside of the signed part; `outer` behind it */
+export async function assemble(t: CertificateBody, inner: Bytes, outer: Bytes, sign: (tbs: Bytes) => Promise<Bytes>): Promise<Bytes> {
   const tbs = sequence(
-    explicit(0, integer(bytes([t.version]))), integer(t.serial), t.innerAlgorithm ?? ALGORITHMS[t.algorithm], t.issuer, sequence(time(t.notBefore), time(t.notAfter)), t.subject, t.spki,
+    explicit(0, integer(bytes([t.version]))), integer(t.serial), inner, t.issuer, sequence(time(t.notBefore), time(t.notAfter)), t.subject, t.spki,
     ...(t.extensions.length === 0 ? [] : [explicit(3, sequence(...t.extensions.map(extension)))]),
   );
-  return sequence(tbs, t.outerAlgorithm ?? ALGORITHMS[t.algorithm], bits(await signDer(signer, t.algorithm, tbs)));
+  return sequence(tbs, outer, bits(await sign(tbs)));
 }
 
 export interface CrlEntry { readonly serial: Bytes; readonly revokedAt: number; readonly reason?: number; readonly extensions?: readonly Extension[] }

@@ -4,8 +4,8 @@
  */
 import { type Bytes, bytes, concat, randomBytes, utf8 } from '../../bytes.ts';
 import type { KeyUsage } from '../../formats/x509.ts';
-import { bits, der, explicit, integer, oid, sequence, time } from './der-writer.ts';
-import { basicConstraints, dn, type Extension, extension, keyUsage } from './issue.ts';
+import { der, oid, sequence } from './der-writer.ts';
+import { assemble, basicConstraints, type CertificateBody, dn, type Extension, keyUsage } from './issue.ts';
 import { derSignature } from './keys.ts';
 
 export type { Extension } from './issue.ts';
@@ -19,21 +19,11 @@ export const ECDSA_SHA384 = sequence(oid('1.2.840.10045.4.3.3'));
 export const LEVELS = ['root', 'regional', 'zonal', 'instance', 'leaf'] as const;
 export type Level = (typeof LEVELS)[number];
 
-export interface CertificateFields {
-  /** 2 means v3. */
-  readonly version: number;
-  readonly serial: Bytes;
-  /** DER names. */
-  readonly issuer: Bytes;
-  readonly subject: Bytes;
-  /** Epoch seconds. */
-  readonly notBefore: number;
-  readonly notAfter: number;
-  readonly spki: Bytes;
+/** `extensions`: behind the two that it has by itself. */
+export interface CertificateFields extends CertificateBody {
   readonly ca: boolean;
   readonly pathLen: number | null;
   readonly keyUsage: readonly KeyUsage[] | null;
-  readonly extensions: readonly Extension[];
   /** AlgorithmIdentifier, inside and outside of the signed part. */
   readonly algorithm: Bytes;
 }
@@ -127,18 +117,10 @@ async function defaults(keys: CryptoKeyPair, issuer: Bytes, subject: Bytes, notB
 
 export const spkiOf = async (keys: CryptoKeyPair): Promise<Bytes> => new Uint8Array(await crypto.subtle.exportKey('spki', keys.publicKey));
 
-/** Certificate (RFC 5280, section 4.1), signed ECDSA with SHA-384. */
-export async function issue(fields: CertificateFields, key: CryptoKey): Promise<Bytes> {
-  const extensions = [
-    extension(basicConstraints(fields.ca, fields.pathLen)),
-    ...(fields.keyUsage === null ? [] : [extension(keyUsage(fields.keyUsage, fields.ca))]),
-    ...fields.extensions.map(extension),
-  ];
-  const tbs = sequence(
-    explicit(0, integer(bytes([fields.version]))), integer(fields.serial), fields.algorithm, fields.issuer,
-    sequence(time(fields.notBefore), time(fields.notAfter)), fields.subject, fields.spki, explicit(3, sequence(...extensions)),
-  );
-  return sequence(tbs, fields.algorithm, bits(derSignature(new Uint8Array(await crypto.subtle.sign(ES384, key, tbs)))));
+/** Signed ECDSA with SHA-384. */
+export function issue(fields: CertificateFields, key: CryptoKey): Promise<Bytes> {
+  const extensions = [basicConstraints(fields.ca, fields.pathLen), ...(fields.keyUsage === null ? [] : [keyUsage(fields.keyUsage, fields.ca)]), ...fields.extensions];
+  return assemble({ ...fields, extensions }, fields.algorithm, fields.algorithm, async (tbs) => derSignature(new Uint8Array(await crypto.subtle.sign(ES384, key, tbs))));
 }
 
 /** An extension that nobody knows, for tests and for AWS-like non-critical ones. */
