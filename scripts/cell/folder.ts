@@ -1,7 +1,9 @@
 /** Where a cell keeps what: one folder, `.ccc` unless told otherwise. */
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+
+export { writeWhole } from '../../workloads/protocol/whole-file.ts';
 
 export const DEFAULT_FOLDER = '.ccc';
 
@@ -35,13 +37,6 @@ export async function makeFolders(folder: string): Promise<void> {
   await chmod(folder, 0o711);
   for (const sub of ['owner', 'simulated', 'broker', 'client']) await mkdir(join(folder, sub), { recursive: true, mode: 0o700 });
   for (const sub of ['store', 'logs']) await mkdir(join(folder, sub), { recursive: true, mode: 0o700 });
-}
-
-/** Replaces the file as a whole: a reader sees the old or the new one. */
-export async function writeWhole(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  await writeFile(temporary, content, { mode });
-  await rename(temporary, path);
 }
 
 export async function readOptional(path: string): Promise<string | undefined> {

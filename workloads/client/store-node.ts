@@ -2,33 +2,17 @@
  * A client's folder, mode 0700: `seen.json` (revisions seen), `jobs/ID.json` and `jobs/ID.message` (mode 0600) until a result was verified,
  * `receipts/ID.json` from then on. Files are written whole: a new file, flushed, renamed.
  */
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { writeWhole } from '../protocol/whole-file.ts';
 import { jobId as jobIdSchema } from '../protocol/wire.ts';
 import type { SeenStore } from './seen.ts';
 import type { JobStore } from './store.ts';
 
-async function writeWhole(path: string, data: string | Uint8Array): Promise<void> {
+async function put(path: string, data: string | Uint8Array): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${crypto.randomUUID()}.new`;
-  try {
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      await file.writeFile(data);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    // The rename itself must last, too.
-    const folder = await open(dirname(path), 'r').catch(() => undefined);
-    await folder?.sync().catch(() => undefined);
-    await folder?.close();
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await writeWhole(path, data);
 }
 
 async function optional(path: string): Promise<Buffer | undefined> {
@@ -52,7 +36,7 @@ export function fileSeen(folder: string): SeenStore {
     set(key, value) {
       const next = last.catch(() => undefined).then(async () => {
         const map = await load();
-        await writeWhole(path, `${JSON.stringify(Object.fromEntries(map.set(key, value)), null, 2)}\n`);
+        await put(path, `${JSON.stringify(Object.fromEntries(map.set(key, value)), null, 2)}\n`);
       });
       last = next;
       return next;
@@ -66,8 +50,8 @@ export function fileJobs(folder: string): JobStore & { receiptPath(jobId: string
     receiptPath: (id) => named('receipts', id, 'json'),
     async put(job, message) {
       // The message first: a job that is listed has everything it needs.
-      await writeWhole(named('jobs', job.job_id, 'message'), message);
-      await writeWhole(named('jobs', job.job_id, 'json'), JSON.stringify(job));
+      await put(named('jobs', job.job_id, 'message'), message);
+      await put(named('jobs', job.job_id, 'json'), JSON.stringify(job));
     },
     async get(id) {
       const job = await optional(named('jobs', id, 'json'));
@@ -80,7 +64,7 @@ export function fileJobs(folder: string): JobStore & { receiptPath(jobId: string
       return names.filter((n) => n.endsWith('.json')).map((n) => n.slice(0, -5)).filter((id) => jobIdSchema.safeParse(id).success).sort();
     },
     async done(id, receipt) {
-      await writeWhole(named('receipts', id, 'json'), `${JSON.stringify(receipt, null, 2)}\n`);
+      await put(named('receipts', id, 'json'), `${JSON.stringify(receipt, null, 2)}\n`);
       await rm(named('jobs', id, 'json'), { force: true });
       await rm(named('jobs', id, 'message'), { force: true });
     },
