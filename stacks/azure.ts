@@ -109,7 +109,7 @@ export class AzureStack extends CellStack {
           scaling: role === 'counter' ? { on: 'queue-age', out: 60, in: 5, backlogPerInstance: 50, telemetryId: observability.telemetry.id } : { on: 'cpu', out: 60, in: 25 },
           customData: cloudInit({
             role, cell, image: `${registry.host}/ccc-${role}@${entry.image}`, tenantId: azure.tenantId, environment: { CCC_CONFIG_DIGEST: cell.digest, ...settings[role] },
-            ...(role === 'gateway' ? { tls: { secretUri: originSecret }, database: { host: data.writer, user: named('azure-generic', name), name: DATABASE } } : {}),
+            ...(role === 'gateway' ? { tls: { secretUri: originSecret }, database: { host: data.host, user: named('azure-generic', name), name: DATABASE } } : {}),
           }),
           ...(role === 'gateway' ? { userData: Fn.base64encode(observability.telemetry.connectionString) } : {}),
           ...(role === 'counter' ? {} : { pools: balancers[role].poolsOf(generation), probeId: balancers[role].probe.id }),
@@ -132,12 +132,13 @@ export class AzureStack extends CellStack {
       });
     }
     new Identity(this, 'identity', {
-      scope, groups: { cell: group, audit: auditGroup }, repository: e.repository, deployment: e.name, residency: [...e.residency.azure, 'global'],
+      scope, groups: { cell: group, audit: auditGroup }, repository: e.repository, deployment: e.name, residency: e.residency.azure,
       locked: e.protect ? { 'attested-vault': attested.vault.id, 'infra-vault': key.vault.id, ledger: data.server.id, store: store.account.id } : {},
     });
 
     Aspects.of(this).add(new TagEverything(tagsOf(e)));
     new TerraformOutput(this, 'edge-host', { value: edge.endpoint.hostName, description: 'Name behind the public one.' });
+    new TerraformOutput(this, 'domain-validation', { value: edge.validation, description: 'TXT records `_dnsauth.<name>` that prove the public names.' });
     new TerraformOutput(this, 'attestation-uri', { value: attested.attestationUri, description: 'Issuer of the tokens that release keys.' });
   }
 }

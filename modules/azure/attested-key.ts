@@ -62,7 +62,7 @@ export class AttestedKey extends Construct {
       lifecycle: guarded(scope.protect, { ignoreChanges: ['open_enclave_policy_base64', 'sgx_enclave_policy_base64'] }),
     });
     links.connect('attestation', 'attestation', this.attestation.id);
-    diagnose(this, 'attestation-logs', this.attestation.id, logs, { logs: 'audit', metrics: [] });
+    diagnose(this, 'attestation-logs', this.attestation.id, logs, { metrics: [] });
 
     this.vault = new KeyVault(this, 'vault', {
       ...placed(scope), name: named('key-vault', 'att'), tenantId: scope.tenantId, skuName: 'premium', rbacAuthorizationEnabled: true, purgeProtectionEnabled: true, softDeleteRetentionDays: props.softDeleteDays,

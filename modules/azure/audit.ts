@@ -2,7 +2,6 @@
  * What nobody may change: the audit log's tiles, the logs of keys and networks. In a resource group of its own with a lock, on an account of its own, apart
  * from data; containers are append-only for the retention of the environment, irrevocably where its lock says so.
  */
-import { ConfidentialLedger } from '@cdktf/provider-azurerm/lib/confidential-ledger/index.js';
 import { ManagementLock } from '@cdktf/provider-azurerm/lib/management-lock/index.js';
 import { MonitorDiagnosticSetting } from '@cdktf/provider-azurerm/lib/monitor-diagnostic-setting/index.js';
 import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/index.js';
@@ -24,15 +23,13 @@ export interface AuditProps extends Omit<AccountProps, 'part' | 'scope'> {
   readonly workspaceId: string;
   readonly lock: 'reversible' | 'irreversible';
   readonly retentionDays: number;
-  /** A confidential ledger for checkpoints, readable by this principal's administrators: costs per day, prod only. */
-  readonly ledgerAdministrator?: { readonly principalId: string; readonly tenantId: string };
 }
 
 export class Audit extends Construct {
   readonly account: StorageAccount;
   readonly tiles: StorageContainer;
 
-  constructor(parent: Construct, id: string, { workspaceId, lock, retentionDays, ledgerAdministrator, ...account }: AuditProps) {
+  constructor(parent: Construct, id: string, { workspaceId, lock, retentionDays, ...account }: AuditProps) {
     super(parent, id);
     needWhole('retention.audit', retentionDays, 365, 3_653, 'days');
     const { scope } = account;
@@ -51,13 +48,6 @@ export class Audit extends Construct {
       name: scope.named('azure-generic', 'activity'), targetResourceId: `/subscriptions/${scope.subscriptionId}`, logAnalyticsWorkspaceId: workspaceId, storageAccountId: this.account.id,
       enabledLog: ['Administrative', 'Security', 'ServiceHealth', 'Alert', 'Recommendation', 'Policy', 'Autoscale', 'ResourceHealth'].map((category) => ({ category })),
     });
-    if (ledgerAdministrator !== undefined) {
-      const ledger = new ConfidentialLedger(this, 'ledger', {
-        name: scope.named('azure-generic', 'ledger'), resourceGroupName: scope.group.name, location: scope.location, ledgerType: 'Private',
-        azureadBasedServicePrincipal: [{ ledgerRoleName: 'Administrator', ...ledgerAdministrator }], lifecycle: guarded(scope.protect),
-      });
-      account.links.connect('ledger', 'ledger', ledger.id);
-    }
     // The pipeline can write locks and not delete them (identity.ts).
     if (scope.protect) new ManagementLock(this, 'group-lock', { name: 'audit', scope: scope.group.id, lockLevel: 'CanNotDelete', notes: 'Audit trails are kept for the retention of the environment.' });
   }

@@ -97,7 +97,7 @@ function roleUnit({ role, image }: CloudInitProps): Record<string, Record<string
   const own = role === 'counter' ? [] : [`--add-host ${HOSTS[role]}:0.0.0.0`];
   const run = [
     '/usr/bin/podman run --rm --replace --name ccc-role --network host --read-only --tmpfs /tmp:rw,noexec,nosuid,nodev --cap-drop all --security-opt no-new-privileges --pids-limit 512 --ulimit core=0:0 --log-driver journald',
-    '--env-file /etc/ccc/role.env --volume /etc/ccc/cell.json:/var/lib/ccc/cell.json:ro', '--volume ccc-data:/var/lib/ccc/data', ...own,
+    '--user 10001:10001 --env-file /etc/ccc/role.env --volume ccc-data:/var/lib/ccc:U --volume /etc/ccc/cell.json:/var/lib/ccc/cell.json:ro', ...own,
     // Evidence: the vTPM, and its hardware report below an NV index.
     ...(role === 'gateway' ? ['--volume /run/ccc:/run/ccc:ro --env-file /run/ccc/telemetry.env'] : ['--device /dev/tpmrm0']),
     image,
@@ -106,7 +106,7 @@ function roleUnit({ role, image }: CloudInitProps): Record<string, Record<string
   return {
     Unit: { Description: `Confidential Cat Counter: ${role}`, Requires: 'ccc-pull.service', After: 'ccc-pull.service' },
     Service: {
-      ...(role === 'gateway' ? { ExecStartPre: '/bin/bash -c "/bin/bash /etc/ccc/database-token.sh && /bin/bash /etc/ccc/telemetry.sh"' } : {}),
+      ExecStartPre: role === 'gateway' ? '/bin/bash -c "/bin/bash /etc/ccc/database-token.sh && /bin/bash /etc/ccc/telemetry.sh"' : '/bin/chown 10001:10001 /dev/tpmrm0',
       ExecStart: run.join(' '), ExecStop: '/usr/bin/podman stop --time 40 ccc-role', Restart: 'always', RestartSec: '5', TimeoutStopSec: '60', LimitCORE: '0',
       // Scale-in and repair announce themselves by a scheduled event; SIGTERM lets a counter finish or return its leases.
       KillSignal: 'SIGTERM',

@@ -58,8 +58,8 @@ export const DATABASE = 'ccc';
 export class Data extends Construct {
   readonly server: PostgresqlFlexibleServer;
   readonly replica: PostgresqlFlexibleServer;
-  /** Writer's name of the virtual endpoint: it follows a promotion. */
-  readonly writer: string;
+  /** The server's name, which follows its standby: names of the virtual endpoint have one label more than the certificate's wildcard. */
+  readonly host: string;
 
   constructor(parent: Construct, id: string, props: DataProps) {
     super(parent, id);
@@ -114,7 +114,7 @@ export class Data extends Construct {
     settings('replica', this.replica, (name) => /^(?:require|ssl|log)_/.test(name));
     const endpoint = new PostgresqlFlexibleServerVirtualEndpoint(this, 'endpoint', { name: named('postgres-flexible', 'ledger-endpoint'), sourceServerId: this.server.id, replicaServerId: this.replica.id, type: 'ReadWrite' });
     endpoint.node.addDependency(database);
-    this.writer = `${named('postgres-flexible', 'ledger-endpoint')}.writer.postgres.database.azure.com`;
+    this.host = `${named('postgres-flexible', 'ledger')}.postgres.database.azure.com`;
 
     this.#backup(props);
     diagnose(this, 'server-logs', this.server.id, logs);

@@ -3,7 +3,7 @@ import { MonitorDiagnosticSetting } from '@cdktf/provider-azurerm/lib/monitor-di
 import type { Construct } from 'constructs';
 
 export interface Destinations { readonly workspaceId: string; readonly archiveId?: string }
-export interface Wanted { readonly logs?: 'allLogs' | 'audit' | readonly string[]; readonly metrics?: readonly string[]; /** Tables of the service's own instead of AzureDiagnostics, where it has them. */ readonly dedicated?: true }
+export interface Wanted { readonly logs?: 'allLogs' | readonly string[]; readonly metrics?: readonly string[]; /** Tables of the service's own instead of AzureDiagnostics, where it has them. */ readonly dedicated?: true }
 
 export function diagnose(scope: Construct, id: string, targetResourceId: string, { workspaceId, archiveId }: Destinations, { logs = 'allLogs', metrics = ['AllMetrics'], dedicated }: Wanted = {}): MonitorDiagnosticSetting {
   return new MonitorDiagnosticSetting(scope, id, {

@@ -40,6 +40,8 @@ export interface EdgeProps {
 export class Edge extends Construct {
   readonly endpoint: CdnFrontdoorEndpoint;
   readonly profile: CdnFrontdoorProfile;
+  /** Tokens by public name, to be put into DNS before a certificate is made. */
+  readonly validation: Readonly<Record<string, string>>;
 
   constructor(parent: Construct, id: string, props: EdgeProps) {
     super(parent, id);
@@ -57,6 +59,7 @@ export class Edge extends Construct {
     const domains = Object.entries(props.hostNames).map(([name, hostName]) => new CdnFrontdoorCustomDomain(this, `domain-${name}`, {
       name: named('azure-generic', `domain-${name}`), cdnFrontdoorProfileId: this.profile.id, hostName, tls: { certificateType: 'ManagedCertificate', minimumTlsVersion: 'TLS12' },
     }));
+    this.validation = Object.fromEntries(domains.map((domain, index) => [Object.values(props.hostNames)[index] ?? '', domain.validationToken]));
     const group = new CdnFrontdoorOriginGroup(this, 'origins', {
       name: 'gateways', cdnFrontdoorProfileId: this.profile.id, sessionAffinityEnabled: false, restoreTrafficTimeToHealedOrNewEndpointInMinutes: 5,
       // Weights decide between the colours only while their latencies count as equal.

@@ -92,11 +92,11 @@ export class Fleet extends Construct {
     });
 
     if (count.max > 0) {
-      new MonitorAutoscaleSetting(this, 'autoscale', {
+      const autoscale = new MonitorAutoscaleSetting(this, 'autoscale', {
         ...placed(scope), name: scope.named('azure-generic', `scale-${role}-${generation}`), targetResourceId: this.set.id, enabled: true,
         profile: [{ name: 'load', capacity: { minimum: count.min, default: count.min, maximum: count.max }, rule: rules(this.set.id, props.scaling) }],
       });
-      diagnose(this, 'autoscale-logs', `${scope.group.id}/providers/Microsoft.Insights/autoscaleSettings/${scope.named('azure-generic', `scale-${role}-${generation}`)}`, props.logs).node.addDependency(...this.node.children.filter((child) => child.node.id === 'autoscale'));
+      diagnose(this, 'autoscale-logs', autoscale.id, props.logs);
     }
     diagnose(this, 'set-metrics', this.set.id, props.logs, { logs: [] });
   }

@@ -12,6 +12,7 @@ import { UserAssignedIdentity } from '@cdktf/provider-azurerm/lib/user-assigned-
 import type { ResourceGroup } from '@cdktf/provider-azurerm/lib/resource-group/index.js';
 import { Construct } from 'constructs';
 import { need } from '../configuration-error.ts';
+import { WATCHER_GROUP } from './network.ts';
 import { type AzureScope, placed } from './scope.ts';
 
 export interface IdentityProps {
@@ -29,7 +30,7 @@ export interface IdentityProps {
 
 const ISSUER = 'https://token.actions.githubusercontent.com';
 const AUDIENCE = 'api://AzureADTokenExchange';
-/** Built-in definitions: "Allowed locations", and for resource groups. */
+/** The built-in definition "Allowed locations"; it passes over global resources. */
 const ALLOWED_LOCATIONS = '/providers/Microsoft.Authorization/policyDefinitions/e56962a6-4747-49cd-b67b-bf8b01975c4c';
 
 /** The only roles that `apply` may give, and only to service principals: ids of the built-in roles of this cell. */
@@ -78,13 +79,20 @@ export class Identity extends Construct {
       name: named('azure-generic', 'deployer'), scope: scope.group.id, description: 'Deploys the cell. Uses no key, enters no VM.', assignableScopes: Object.values(groups).map((group) => group.id),
       permissions: [{ actions: ['*/read', ...WRITES], notActions: [...NEVER], dataActions: ['Microsoft.KeyVault/vaults/keys/read', 'Microsoft.KeyVault/vaults/keys/create/action', 'Microsoft.KeyVault/vaults/keyrotationpolicies/read', 'Microsoft.KeyVault/vaults/keyrotationpolicies/write'], notDataActions: [] }],
     });
+    // The whole subscription is the environment's; both also refresh what lies beside the groups, and the attributes of keys.
+    const subscription = `/subscriptions/${scope.subscriptionId}`;
+    for (const [name, { principalId }] of [['plan', this.plan], ['apply', this.apply]] as const) {
+      for (const role of ['Reader', 'Key Vault Reader']) {
+        new RoleAssignment(this, `${name}-${role.toLowerCase().replaceAll(' ', '-')}`, { scope: subscription, roleDefinitionName: role, principalId, principalType: 'ServicePrincipal', description: `${name}s refresh the state` });
+      }
+    }
+    new RoleAssignment(this, 'apply-watcher', { scope: `${subscription}/resourceGroups/${WATCHER_GROUP}`, roleDefinitionName: 'Network Contributor', principalId: this.apply.principalId, principalType: 'ServicePrincipal', description: 'flow logs' });
     const allowed = Object.values(ASSIGNABLE).join(', ');
     const condition = [
       `(!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'}) OR (@Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {${allowed}} AND @Request[Microsoft.Authorization/roleAssignments:PrincipalType] ForAnyOfAnyValues:StringEqualsIgnoreCase {'ServicePrincipal'}))`,
       `(!(ActionMatches{'Microsoft.Authorization/roleAssignments/delete'}) OR (@Resource[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {${allowed}}))`,
     ].join(' AND ');
     for (const [name, group] of Object.entries(groups)) {
-      new RoleAssignment(this, `plan-reads-${name}`, { scope: group.id, roleDefinitionName: 'Reader', principalId: this.plan.principalId, principalType: 'ServicePrincipal', description: 'plans of pull requests' });
       new RoleAssignment(this, `apply-writes-${name}`, { scope: group.id, roleDefinitionId: deployer.roleDefinitionResourceId, principalId: this.apply.principalId, principalType: 'ServicePrincipal', description: 'deployments', condition, conditionVersion: '2.0' });
       new ResourceGroupPolicyAssignment(this, `residency-${name}`, {
         name: `residency-${name}`, displayName: 'Data residency', resourceGroupId: group.id, policyDefinitionId: ALLOWED_LOCATIONS, enforce: true, description: 'Nothing of this cell may be elsewhere.',

@@ -4,7 +4,6 @@
  */
 import { NetworkDdosProtectionPlan } from '@cdktf/provider-azurerm/lib/network-ddos-protection-plan/index.js';
 import { NetworkSecurityGroup, type NetworkSecurityGroupSecurityRule } from '@cdktf/provider-azurerm/lib/network-security-group/index.js';
-import { NetworkWatcher } from '@cdktf/provider-azurerm/lib/network-watcher/index.js';
 import { NetworkWatcherFlowLog } from '@cdktf/provider-azurerm/lib/network-watcher-flow-log/index.js';
 import { Subnet } from '@cdktf/provider-azurerm/lib/subnet/index.js';
 import { SubnetNetworkSecurityGroupAssociation } from '@cdktf/provider-azurerm/lib/subnet-network-security-group-association/index.js';
@@ -20,6 +19,9 @@ export const SUBNETS = ['gateway', 'broker', 'counter', 'endpoints', 'database',
 export type SubnetName = (typeof SUBNETS)[number];
 /** Where the gateway's process speaks TLS to the edge; the process behind it listens on `PORTS.public`. */
 export const ORIGIN_PORT = 443;
+
+/** Where Azure keeps the watchers it makes. */
+export const WATCHER_GROUP = 'NetworkWatcherRG';
 
 export interface NetworkProps {
   readonly scope: AzureScope;
@@ -69,9 +71,9 @@ export class Network extends Construct {
   /** Flow logs of the whole network (those of single groups are retired) into the archive, and the groups' own events. */
   observe({ archiveId, workspaceGuid, workspaceId, days }: { readonly archiveId: string; readonly workspaceGuid: string; readonly workspaceId: string; readonly days: number }): void {
     const scope = this.#scope;
-    const watcher = new NetworkWatcher(this, 'watcher', { ...placed(scope), name: scope.named('azure-generic', 'watcher') });
     new NetworkWatcherFlowLog(this, 'flow-log', {
-      networkWatcherName: watcher.name, resourceGroupName: scope.group.name, location: scope.location, name: scope.named('azure-generic', 'flow-log'),
+      // A subscription has one watcher per location, which Azure makes with the first network there; a second one is refused.
+      networkWatcherName: `NetworkWatcher_${scope.location}`, resourceGroupName: WATCHER_GROUP, location: scope.location, name: scope.named('azure-generic', 'flow-log'),
       targetResourceId: this.virtualNetwork.id, storageAccountId: archiveId, enabled: true, version: 2, retentionPolicy: { enabled: true, days: Math.min(days, 365) },
       trafficAnalytics: { enabled: true, intervalInMinutes: 10, workspaceId: workspaceGuid, workspaceRegion: scope.location, workspaceResourceId: workspaceId },
     });

@@ -56,7 +56,7 @@ export class Observability extends Construct {
     const linked = new MonitorPrivateLinkScopedService(this, 'private-link-workspace', { name: 'workspace', resourceGroupName: scope.group.name, scopeName: link.name, linkedResourceId: this.workspace.id });
     const sends = new MonitorPrivateLinkScopedService(this, 'private-link-telemetry', { name: 'telemetry', resourceGroupName: scope.group.name, scopeName: link.name, linkedResourceId: this.telemetry.id });
     links.connect('monitor', 'monitor', link.id).node.addDependency(linked, sends);
-    diagnose(this, 'workspace-logs', this.workspace.id, { workspaceId: this.workspace.id }, { logs: 'audit' });
+    diagnose(this, 'workspace-logs', this.workspace.id, { workspaceId: this.workspace.id });
 
     this.actionGroup = new MonitorActionGroup(this, 'action-group', {
       name: named('azure-generic', 'alerts'), resourceGroupName: scope.group.name, shortName: 'ccc-alerts', emailReceiver: [{ name: 'contact', emailAddress: contact, useCommonAlertSchema: true }],

@@ -12,13 +12,12 @@ export const ZONES = {
   blob: ['privatelink.blob.core.windows.net'],
   attestation: ['privatelink.attest.azure.net'],
   registry: ['privatelink.azurecr.io'],
-  ledger: ['privatelink.confidential-ledger.azure.com'],
   // Azure Monitor answers under several names; its agents also read solution packs from blob storage.
   monitor: ['privatelink.monitor.azure.com', 'privatelink.oms.opinsights.azure.com', 'privatelink.ods.opinsights.azure.com', 'privatelink.agentsvc.azure-automation.net', 'privatelink.blob.core.windows.net'],
 } as const satisfies Record<string, readonly string[]>;
 export type PrivateService = keyof typeof ZONES;
 
-const SUBRESOURCE: Readonly<Record<PrivateService, string>> = { vault: 'vault', blob: 'blob', attestation: 'standard', registry: 'registry', ledger: 'Ledger', monitor: 'azuremonitor' };
+const SUBRESOURCE: Readonly<Record<PrivateService, string>> = { vault: 'vault', blob: 'blob', attestation: 'standard', registry: 'registry', monitor: 'azuremonitor' };
 
 export class PrivateLinks extends Construct {
   readonly #scope: AzureScope;

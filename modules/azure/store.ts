@@ -35,7 +35,7 @@ export function storageAccount(parent: Construct, id: string, { scope, links, ke
     identity: { type: 'UserAssigned', identityIds: [identity.id] },
     customerManagedKey: { keyVaultKeyId: key.key.versionlessId, userAssignedIdentityId: identity.id },
     blobProperties: { versioningEnabled: true, changeFeedEnabled: true, changeFeedRetentionInDays: 365, deleteRetentionPolicy: { days: undeleteDays }, containerDeleteRetentionPolicy: { days: undeleteDays } },
-    sasPolicy: { expirationPeriod: '00.01:00:00', expirationAction: 'Block' },
+    sasPolicy: { expirationPeriod: '00.01:00:00', expirationAction: 'Log' },
     dependsOn: [grant], lifecycle: guarded(scope.protect),
   });
   links.connect(`blob-${part}`, 'blob', account.id);
