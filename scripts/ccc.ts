@@ -50,6 +50,7 @@ export function program(): Command {
 
   ccc.command('up').description('run a development cell on this machine: gateway, broker, counters, PostgreSQL')
     .addOption(data()).option('--counters <n>', 'number of counters', whole(1, 64), 2).option('--port <port>', 'public port (default: a free one)', whole(1, 65_535))
+    .addOption(new Option('--platform <platform>', 'whose machines are simulated (default: Nitro Enclaves, or what the cell is)').choices(['aws-nitro', 'azure-cvm', 'gke']))
     .addOption(json()).action(run(async () => (await import('./commands/up.ts')).up));
 
   client(ccc.command('count').description('encrypt pictures here, have them counted, verify the results')

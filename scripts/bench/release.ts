@@ -23,9 +23,9 @@ async function releaser(cell: BenchCell): Promise<(headers: readonly { job_id: s
   const now = Date.now;
   const log = createLog('bench', { write: () => {} });
   const { cell: config, configDigest } = await parseCell(bytes(await readFile(at(cell.folder).cell)));
-  const [keys, attester] = await Promise.all([createCounterKeys(), attesterFor(config, 'counter', cell.folder, now)]);
   const gateway = counterGateway({ origin: origin(config.gateway.internal), now });
   const policy = new PolicySource({ fetch: gateway.policy, ownerKey: fromB64u(config.ownerKey), now, log });
+  const [keys, attester] = await Promise.all([createCounterKeys(), attesterFor(config, 'counter', cell.folder, now, async () => (await policy.current()).policy)]);
   const sessions = new SessionKeeper({ gateway, attester, keys, policy, cell: config.cell, platform: config.platform, configDigest, now, log });
   return async (headers) => {
     const { items } = await sessions.use((session) => gateway.release(headers.map((h) => ({ tenant_id: TENANT, ...h })), session));

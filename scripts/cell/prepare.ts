@@ -7,15 +7,18 @@ import { readFile } from 'node:fs/promises';
 import { b64u, type Bytes, fromB64u, hex } from '../../attestation/bytes.ts';
 import { canonicalJson } from '../../attestation/canonical.ts';
 import type { Role } from '../../attestation/evidence.ts';
-import { createDevelopmentRoot, developmentRoot } from '../../attestation/platforms/simulated/attest.ts';
+import { KeyRing } from '../../attestation/platforms/simulated/keys.ts';
+import type { MachineState } from '../../attestation/platforms/simulated/machine.ts';
 import { DEFAULT_MODEL } from '../../workloads/detectors/model.ts';
-import { cellSchema, type CellConfig, origin, parseCell } from '../../workloads/protocol/cell.ts';
+import { cellSchema, type CellConfig, origin, parseCell, platformOf } from '../../workloads/protocol/cell.ts';
 import { CLASSIFICATIONS } from '../../workloads/protocol/context.ts';
 import { verifyDirectory, verifyPolicy } from '../../workloads/protocol/documents.ts';
 import { generateSigningKey, importSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { measureRole, type Registers } from '../../workloads/protocol/measure.ts';
 import { type CellDirectory, DIRECTORY_TYPE, type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
 import { at, makeFolders, readOptional, writeWhole } from './folder.ts';
+import { brokerPlatformOf, type CellPlatform, cloudOf, developmentRoots, machinesOf, referenceFor, registersOf, scopeOf, vendorEndpoints } from './machines.ts';
+import { vendorsAt } from './vendors.ts';
 
 const DAY = 86_400;
 const LIFETIME = 30 * DAY;
@@ -26,6 +29,10 @@ const PORTS_WITHIN_MS = 5_000;
 export interface PrepareOptions {
   readonly name?: string;
   readonly region?: string;
+  /** What the simulated machines are; an existing cell's stay what they are unless told. Default: Nitro Enclaves. */
+  readonly platform?: CellPlatform;
+  /** Keys of simulated vendors, which take seconds to make. */
+  readonly keys?: KeyRing;
   /** Public port; a free one unless told. */
   readonly port?: number;
   /** Epoch milliseconds. */
@@ -41,6 +48,8 @@ export interface PreparedCell {
   readonly policyRevision: number;
   /** True when this call made the owner key. */
   readonly created: boolean;
+  /** Simulated ones with vendors of their own. */
+  readonly machines: readonly MachineState[];
 }
 
 async function ownerKeys(folder: string): Promise<{ publicKey: Bytes; privateKey: CryptoKey; created: boolean }> {
@@ -81,29 +90,41 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-async function cellConfig(folder: string, ownerKey: Bytes, options: PrepareOptions): Promise<{ cell: CellConfig; configDigest: Bytes }> {
+interface Configured { readonly cell: CellConfig; readonly configDigest: Bytes; readonly machines: readonly MachineState[] }
+
+async function cellConfig(folder: string, ownerKey: Bytes, options: PrepareOptions, now: number): Promise<Configured> {
   const path = at(folder).cell;
-  const existing = await readOptional(path);
+  const text = await readOptional(path);
+  const existing = text === undefined ? undefined : await parseCell(new TextEncoder().encode(text) as Bytes);
+  const platform = options.platform ?? existing?.cell.platform ?? 'aws-nitro';
+  if (platform === 'confidential-space') throw new TypeError('a cell\'s counters run on machines of their own');
+  const brokerPlatform = brokerPlatformOf(platform);
+  const machines = await machinesOf(at(folder).simulated, [platform, brokerPlatform ?? platform], now, options.keys ?? new KeyRing());
   if (existing !== undefined) {
-    const { cell } = await parseCell(new TextEncoder().encode(existing) as Bytes);
-    const ports = [cell.gateway.public.port, cell.gateway.internal.port, cell.broker.port];
-    const keep = (options.port === undefined || options.port === cell.gateway.public.port) && cell.ownerKey === b64u(ownerKey);
-    if (keep && await allFree(ports)) return parseCell(new TextEncoder().encode(existing) as Bytes);
+    const { cell } = existing;
+    const vendors = vendorsAt(cell);
+    const ports = [cell.gateway.public.port, cell.gateway.internal.port, cell.broker.port, ...(vendors === undefined ? [] : [vendors.port])];
+    const keep = (options.port === undefined || options.port === cell.gateway.public.port) && cell.ownerKey === b64u(ownerKey) && cell.platform === platform;
+    if (keep && await allFree(ports)) return { ...existing, machines };
   }
-  const [publicPort = 0, internal = 0, broker = 0] = await freePorts(3);
+  const [publicPort = 0, internal = 0, broker = 0, vendors = 0] = await freePorts(4);
   const here = (port: number) => ({ host: '127.0.0.1', port });
   const cell = cellSchema.parse({
-    cell: options.name ?? 'local', cloud: 'local', region: options.region ?? 'local-1', epoch: 1, platform: 'aws-nitro', simulated: true,
+    cell: options.name ?? existing?.cell.cell ?? 'local', cloud: options.platform === undefined ? existing?.cell.cloud ?? 'local' : cloudOf(platform), region: options.region ?? existing?.cell.region ?? 'local-1', epoch: existing?.cell.epoch ?? 1,
+    platform, ...(brokerPlatform === undefined ? {} : { brokerPlatform }), simulated: true,
+    ...(machines.length === 0 ? {} : { collateral: { ...await vendorEndpoints(origin(here(vendors)), machines, now) } as NonNullable<CellConfig['collateral']> }),
     ownerKey: b64u(ownerKey), gateway: { public: here(options.port ?? publicPort), internal: here(internal) }, broker: here(broker),
   } satisfies CellConfig);
   await writeWhole(path, `${JSON.stringify(cell, null, 2)}\n`, 0o644);
-  return parseCell(new Uint8Array(await readFile(path)));
+  return { ...await parseCell(new Uint8Array(await readFile(path))), machines };
 }
 
 /** Measurements have one source: the lock file. For a development cell it is written from the tree at start. */
-async function measurements(folder: string, measure: (role: Role) => Promise<Registers>): Promise<Record<Role, Registers>> {
+async function measurements(folder: string, cell: CellConfig, measure: (role: Role) => Promise<Registers>): Promise<Record<Role, Registers>> {
   const [broker, counter] = await Promise.all([measure('broker'), measure('counter')]);
-  await writeWhole(at(folder).lock, `${JSON.stringify({ v: 1, platform: 'aws-nitro', source: 'development', roles: { broker, counter } }, null, 2)}\n`, 0o644);
+  const [shownBroker, shownCounter] = await Promise.all([registersOf(platformOf(cell, 'broker'), broker), registersOf(platformOf(cell, 'counter'), counter)]);
+  const lock = { v: 1, platform: cell.platform, ...(cell.brokerPlatform === undefined ? {} : { brokerPlatform: cell.brokerPlatform }), source: 'development', roles: { broker: shownBroker, counter: shownCounter } };
+  await writeWhole(at(folder).lock, `${JSON.stringify(lock, null, 2)}\n`, 0o644);
   return { broker, counter };
 }
 
@@ -126,28 +147,26 @@ export async function prepareCell(folder: string, options: PrepareOptions = {}):
   const now = Math.floor((options.now ?? Date.now)() / 1000);
   await makeFolders(folder);
   const owner = await ownerKeys(folder);
-  const { cell, configDigest } = await cellConfig(folder, owner.publicKey, options);
-  await createDevelopmentRoot(at(folder).simulated, { region: cell.region, now });
-  const [root, measured] = await Promise.all([developmentRoot(at(folder).simulated), measurements(folder, options.measure ?? measureRole)]);
+  const { cell, configDigest, machines } = await cellConfig(folder, owner.publicKey, options, now);
+  const [roots, measured] = await Promise.all([developmentRoots(at(folder).simulated, cell, machines, now), measurements(folder, cell, options.measure ?? measureRole)]);
 
   const deployment = 'development';
-  const appraisal = (role: Role) => ({
-    id: `${deployment}/${role}`, role, maxAgeSeconds: 300, allowDevelopment: true, scopes: ['enclave' as const],
-    references: [{ id: `${role}@tree`, platform: 'aws-nitro' as const, registers: measured[role] }],
+  const appraisal = async (role: Role) => ({
+    id: `${deployment}/${role}`, role, maxAgeSeconds: 300, allowDevelopment: true, scopes: [scopeOf(platformOf(cell, role))], references: [await referenceFor(cell, role, measured[role])],
   });
   const policy = await signed<OwnerPolicy>(at(folder).policy, POLICY_TYPE, {
     deployment,
-    roles: { broker: appraisal('broker'), counter: appraisal('counter') },
-    developmentRoots: [{ platform: root.platform, name: root.name, certSha256: root.certSha256, spkiSha256: root.spkiSha256 }],
+    roles: { broker: await appraisal('broker'), counter: await appraisal('counter') },
+    developmentRoots: roots,
     revoked: [],
     // A development root proves no region: the zone says that the cell's word is taken for it.
     zones: [{ name: 'local', regions: [cell.region], origin: 'asserted' }],
-    tenants: [{ tenant: '*', zones: ['local'], classifications: [...CLASSIFICATIONS], scopes: ['enclave'], egress: ['count', 'boxes', 'scores', 'image'] }],
+    tenants: [{ tenant: '*', zones: ['local'], classifications: [...CLASSIFICATIONS], scopes: [scopeOf(cell.platform)], egress: ['count', 'boxes', 'scores', 'image'] }],
     detectors: [{ name: DEFAULT_MODEL.name, digest: DEFAULT_MODEL.digest, threshold: DEFAULT_MODEL.threshold }],
   }, owner.privateKey, now, async (jws) => (await verifyPolicy(jws, owner.publicKey, now)).policy);
   await signed<CellDirectory>(at(folder).directory, DIRECTORY_TYPE, {
     deployment,
     cells: [{ name: cell.cell, cloud: cell.cloud, region: cell.region, url: origin(cell.gateway.public), configDigest: hex(configDigest), epoch: cell.epoch }],
   }, owner.privateKey, now, async (jws) => (await verifyDirectory(jws, owner.publicKey, now)).directory);
-  return { folder, cell, ownerKey: owner.publicKey, policyRevision: policy.revision, created: owner.created };
+  return { folder, cell, ownerKey: owner.publicKey, policyRevision: policy.revision, created: owner.created, machines };
 }

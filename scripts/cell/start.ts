@@ -8,6 +8,7 @@ import { claimFolder } from './claim.ts';
 import { at, makeFolders } from './folder.ts';
 import { prepareCell, type PreparedCell, type PrepareOptions } from './prepare.ts';
 import { supervise, type Supervised } from './supervise.ts';
+import { startVendors, type Vendors } from './vendors.ts';
 
 export interface StartOptions extends PrepareOptions {
   readonly counters: number;
@@ -26,6 +27,8 @@ export interface RunningCell extends PreparedCell {
   /** The embedded server's, or the one that DATABASE_URL names. */
   readonly databaseUrl: string;
   readonly processes: readonly Supervised[];
+  /** Played here for a cell whose evidence needs what vendors publish. */
+  readonly vendors: Vendors | undefined;
   /** Process id of the embedded database; undefined for a server of somebody else's. */
   databasePid(): number | undefined;
   stop(): Promise<void>;
@@ -65,6 +68,8 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     const page = options.page ? import('../page/build.ts').then(({ buildPage }) => buildPage({ onProgress: say })) : undefined;
     for (const later of [detector, page]) later?.catch(() => {});
     const prepared = await prepareCell(folder, options);
+    const vendors = await startVendors(prepared.cell, prepared.machines, options.now ?? Date.now);
+    stops.push(async () => vendors?.stop());
 
     const program = (role: string, name: string, args: string[] = [], env: Record<string, string> = {}) => {
       const started = supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env }, folder, options.log);
@@ -86,7 +91,7 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     const processes = [gateway, broker, ...counters];
     const url = origin(prepared.cell.gateway.public);
     await untilReady(url, processes, folder);
-    return { ...prepared, url, databaseUrl: database.url, processes, databasePid: () => database.pid(), stop };
+    return { ...prepared, url, databaseUrl: database.url, processes, vendors, databasePid: () => database.pid(), stop };
   } catch (error) {
     await stop();
     throw error;

@@ -7,6 +7,7 @@ import { measureRole, ROOT } from '../../workloads/protocol/measure.ts';
 import { fromB64u } from '../../attestation/bytes.ts';
 import { canonicalJson } from '../../attestation/canonical.ts';
 import { admin } from '../cell/admin.ts';
+import { referenceFor } from '../cell/machines.ts';
 import { at, cellFolder, readOptional } from '../cell/folder.ts';
 import { EXIT, json, paint, say } from '../cli/output.ts';
 
@@ -63,8 +64,8 @@ function cellProbes(folder: string): [string, Probe][] {
       const { policy } = await verifyPolicy((await need(paths.policy)).trim(), fromB64u((await cell()).ownerKey), now);
       const changed: string[] = [];
       for (const role of ['broker', 'counter'] as const) {
-        const have = await measureRole(role);
-        if (!policy.roles[role].references.some((r) => r.platform === 'aws-nitro' && canonicalJson({ PCR0: r.registers.PCR0, PCR1: r.registers.PCR1, PCR2: r.registers.PCR2 }) === canonicalJson(have))) changed.push(role);
+        const have = await referenceFor(await cell(), role, await measureRole(role));
+        if (!policy.roles[role].references.some((r) => r.platform === have.platform && canonicalJson(r.registers) === canonicalJson(have.registers))) changed.push(role);
       }
       return { ok: changed.length === 0, detail: changed.length === 0 ? 'the tree is what the policy allows' : `changed since the policy was signed: ${changed.join(', ')}`, next: 'Stop the cell and start it again: ccc up signs a new revision.' };
     }],

@@ -8,7 +8,7 @@ import { attesterFor } from '../protocol/attester.ts';
 import { endpointsOf, origin, parseCell, platformOf } from '../protocol/cell.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
-import { createBroker } from './broker.ts';
+import { type Broker, createBroker } from './broker.ts';
 import { gatewayClient } from './gateway-client.ts';
 import { httpServer } from './http.ts';
 import { createIdentity } from './identity.ts';
@@ -24,12 +24,13 @@ const log = createLog('broker');
 async function start(data: string): Promise<void> {
   const now = Date.now;
   const { cell, configDigest } = await parseCell(bytes(await readFile(join(data, 'cell.json'))));
-  const [identity, attester] = await Promise.all([createIdentity(), attesterFor(cell, 'broker', data, now)]);
+  // The attester asks once there are challenges to answer, and the broker is there by then.
+  const [identity, attester] = await Promise.all([createIdentity(), attesterFor(cell, 'broker', data, now, async () => (await broker.policy.current()).policy)]);
   const gateway = gatewayClient({ origin: origin(cell.gateway.internal), identity, now });
   const sealer = localFileSealer({ file: join(data, 'broker', 'sealer.key'), nothingSealed: gateway.nothingSealed });
   const collateral = createSupply({ folder: join(data, 'collateral', 'broker'), endpoints: endpointsOf(cell), now, onError: (error) => log.warn('collateral-not-refreshed', errorFields(error)) });
   const stopCollateral = collateral.keepCurrent();
-  const broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, collateral: collateral.collect });
+  const broker: Broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, collateral: collateral.collect });
   const server = httpServer(broker.routes, log);
   server.on('error', (error) => { log.error('listener-failed', errorFields(error)); process.exit(1); });
   server.listen(cell.broker.port, cell.broker.host, () => {

@@ -28,10 +28,10 @@ const log = createLog(values.name as string);
 async function start(data: string): Promise<void> {
   const now = Date.now;
   const { cell, configDigest } = await parseCell(bytes(await readFile(join(data, 'cell.json'))));
-  // A missing or altered model ends this process here: nothing ever invents a number.
-  const [keys, attester, sandbox] = await Promise.all([createCounterKeys(), attesterFor(cell, 'counter', data, now), createSandbox()]);
   const gateway = counterGateway({ origin: origin(cell.gateway.internal), now });
   const policy = new PolicySource({ fetch: gateway.policy, ownerKey: fromB64u(cell.ownerKey), now, log });
+  // A missing or altered model ends this process here: nothing ever invents a number.
+  const [keys, attester, sandbox] = await Promise.all([createCounterKeys(), attesterFor(cell, 'counter', data, now, async () => (await policy.current()).policy), createSandbox()]);
   const sessions = new SessionKeeper({ gateway, attester, keys, policy, cell: cell.cell, platform: cell.platform, configDigest, now, log });
   const counter = startCounter({ cell, gateway, sessions, keys, sandbox, now, log });
   log.info('ready', { cell: cell.cell, platform: cell.platform, model_digest: sandbox.modelDigest, pid: process.pid });
