@@ -43,6 +43,29 @@ export async function openBlobs({ folder }: { folder: string }): Promise<Blobs> 
   };
   const has = (digest: string): Promise<boolean> => stat(pathOf(digest)).then((s) => s.isFile(), () => false);
 
+  /** Folders whose own names are on disk: synced once by this process since they were made or found. */
+  const lasting = new Set<string>();
+
+  /** The names, too, must be on disk: the file's in its folder, and a new folder's in the one above. */
+  async function syncNames(path: string): Promise<void> {
+    const second = dirname(path);
+    await syncFolder(second);
+    for (const folder_ of [second, dirname(second)]) {
+      if (lasting.has(folder_)) return;
+      await syncFolder(dirname(folder_));
+    }
+    // Only now, and the lower one last: whoever finds it here need not look further.
+    lasting.add(dirname(second)).add(second);
+  }
+
+  async function makeFolder(path: string): Promise<void> {
+    const made = await mkdir(path, { recursive: true, mode: 0o700 });
+    if (made === undefined) return;
+    // What was just made is not known, whatever was there before somebody removed it.
+    lasting.delete(path);
+    if (made !== path) lasting.delete(dirname(path));
+  }
+
   return {
     async put(data) {
       const digest = digestOf(data);
@@ -51,14 +74,14 @@ export async function openBlobs({ folder }: { folder: string }): Promise<Blobs> 
       try {
         // What is there but damaged is written anew.
         if (await readFile(path).then((found) => digestOf(found) === digest, () => false)) {
-          await syncFolders(folder, path);
+          await syncNames(path);
           return digest;
         }
-        await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+        await makeFolder(dirname(path));
         const file = await open(temporary, 'wx', 0o600);
         await whole(file, data);
         await rename(temporary, path);
-        await syncFolders(folder, path);
+        await syncNames(path);
         return digest;
       } catch (error) {
         await rm(temporary, { force: true }).catch(() => {});
@@ -97,12 +120,6 @@ async function whole(file: FileHandle, data: Uint8Array): Promise<void> {
   } finally {
     await file.close();
   }
-}
-
-/** The names, too, must be on disk: the file's in its folder, and the new folders' in theirs. */
-async function syncFolders(root: string, path: string): Promise<void> {
-  const second = dirname(path);
-  for (const folder of [second, dirname(second), root]) await syncFolder(folder);
 }
 
 async function syncFolder(folder: string): Promise<void> {

@@ -13,8 +13,9 @@
  */
 import { appendAudit } from './audit.ts';
 import { type Context, openKysely, openPool, transact } from './database.ts';
-import { LedgerError } from './errors.ts';
+import { LedgerError, LedgerUnavailable } from './errors.ts';
 import type { Tier } from './ledger.ts';
+import { type Debts, openDebts } from './replication/debts.ts';
 import { beat, conflicts, heardAt, outgoing } from './replication/lag.ts';
 import { openServer } from './replication/server.ts';
 import { nameStandbys, openStandby } from './replication/standby.ts';
@@ -87,6 +88,12 @@ export interface Replication {
   restore(): Promise<void>;
   beat(): Promise<void>;
   state(): Promise<ReplicationState>;
+  /** Whether every peer's beats of the last `ms` are here: what no job here names is then of no job there either. By the peers' clocks. */
+  heardAll(ms: number): Promise<boolean>;
+  /** Whether jobs of tier sync are acknowledged without a standby now. */
+  isDegraded(): Promise<boolean>;
+  /** Ciphertext that peers lack. */
+  readonly debts: Debts;
   /** Before a job is accepted. @throws LedgerError REPLICATION_LAG beyond the bound, if it refuses */
   admit(tier: Tier): Promise<void>;
   /** After a job of tier `sync` was accepted, or was found: the standby has it. @throws LedgerUnavailable */
@@ -172,6 +179,9 @@ export function openReplication({ url, peerUrl, cell, peers, standbys = [], pati
       if (split > 0) alarms.push('CONFLICTS');
       return { peers: states, degraded: mode, conflicts: split, alarms };
     },
+    heardAll: async (ms) => (await Promise.all(peers.map(({ name }) => heardAt(server, name)))).every((at) => at !== undefined && now() - at <= ms),
+    isDegraded: async () => await degraded() !== undefined,
+    debts: openDebts(server, now),
     async admit(tier) {
       if (lag?.beyond !== 'refuse' || (tier === 'sync' && await degraded() === undefined)) return;
       const worst = await look();
@@ -179,7 +189,8 @@ export function openReplication({ url, peerUrl, cell, peers, standbys = [], pati
     },
     async reached(name) {
       if (await degraded() !== undefined) return;
-      await standby.reached(name === undefined ? undefined : [peerOf(name).name]);
+      if (name !== undefined && !peers.some((peer) => peer.name === name)) throw new LedgerUnavailable(new LedgerError('STANDBY_ABSENT', `The standby ${name} is no peer of ${cell}.`));
+      await standby.reached(name === undefined ? undefined : [name]);
     },
     async close() {
       await Promise.all([standby.close(), server.close(), db.destroy()]);
