@@ -8,6 +8,7 @@ import { SessionKeeper } from '../../workloads/counter/session.ts';
 import { open, seal } from '../../workloads/protocol/hpke.ts';
 import { generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { releaseAad, releaseInfo, resultAad, resultInfo } from '../../workloads/protocol/labels.ts';
+import { EpochJudge } from '../../workloads/protocol/epoch-judge.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { parseMessage } from '../../workloads/protocol/message.ts';
 import type { CountResult, Lease, ReleaseResponse, Session, TenantKey } from '../../workloads/protocol/messages.ts';
@@ -44,9 +45,10 @@ async function start(): Promise<CounterKeys> {
   const own = await createCounterKeys();
   const gateway = counterGateway({ origin: world.gateway.origin, now: world.now, timeoutMs: 2_000 });
   const log = createLog('counter-1', { now: world.now, write: (line) => void world.lines.push(line) });
+  const epochs = new EpochJudge({ cell: 'test', epoch: world.cell.epoch, ownerKey: world.owner.publicKey, fetch: gateway.directory, now: world.now, log });
   const policy = new PolicySource({ fetch: gateway.policy, ownerKey: world.owner.publicKey, now: world.now, log });
   const sessions = new SessionKeeper({ gateway, attester: await world.attester('counter'), keys: own, policy, cell: 'test', platform: 'aws-nitro', configDigest: world.configDigest, now: world.now, log });
-  const counter = startCounter({ cell: world.cell, gateway, sessions, keys: own, sandbox: { run, modelDigest: DETECTOR.digest, atOnce: 2 }, now: world.now, log, waitMs: 200, pauseMs: 5 });
+  const counter = startCounter({ cell: world.cell, gateway, sessions, keys: own, epochs, sandbox: { run, modelDigest: DETECTOR.digest, atOnce: 2 }, now: world.now, log, waitMs: 200, pauseMs: 5 });
   stop = () => counter.stop();
   return own;
 }

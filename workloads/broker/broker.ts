@@ -6,6 +6,7 @@ import { refuse } from '../../attestation/refusal.ts';
 import { verifyAttested } from '../protocol/appraised.ts';
 import { type CellConfig, platformOf } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
+import { EpochJudge } from '../protocol/epoch-judge.ts';
 import type { Log } from '../protocol/log.ts';
 import {
   MAX_ATTESTED_BYTES, RELEASE_PATH, attestRequestSchema, brokerManifestRequestSchema, challengeRequestSchema, createTenantKeysSchema, manifestRequestSchema, releaseRequestSchema,
@@ -64,6 +65,7 @@ export function createBroker(options: BrokerOptions): Broker {
   });
   const vouching = { identity, attester, platform: platformOf(options.cell, 'broker'), cell, configDigest };
   const verify = options.verify ?? verifyAttested;
+  const epochs = new EpochJudge({ cell, epoch, ownerKey: fromB64u(ownerKey), fetch: gateway.directory, now, log });
 
   const routes: Record<string, Route> = {
     '/v1/health': {
@@ -81,7 +83,7 @@ export function createBroker(options: BrokerOptions): Broker {
     }),
 
     '/v1/manifest': jsonRoute(brokerManifestRequestSchema, SMALL, async ({ input }) =>
-      manifest({ ...vouching, epoch, tenantKeys, receipts, now }, await policy.current(FRESH_MS), input)),
+      manifest({ ...vouching, epochs, tenantKeys, receipts, now }, await policy.current(FRESH_MS), input)),
 
     '/v1/tenant-keys': jsonRoute(createTenantKeysSchema, SMALL, async ({ input }) => {
       const inForce = await policy.current();
@@ -115,7 +117,7 @@ export function createBroker(options: BrokerOptions): Broker {
     '/v1/release': jsonRoute(releaseRequestSchema, RELEASE, async ({ input, body, header }) => {
       const inForce = await policy.current();
       const session = await sessions.authorize(signedCall(header, body), { role: 'counter', policyDigest: inForce.digest });
-      const answer = await release({ tenantKeys, receipts, region: options.cell.region }, session, inForce.policy, input.items);
+      const answer = await release({ tenantKeys, receipts, epochs, region: options.cell.region }, session, inForce.policy, input.items, input.epochs);
       const codes = answer.items.flatMap((item) => (item.ok ? [] : [item.problem.code]));
       log.info('release', { count_jobs: input.items.length, session: session.payload.sid, ...(codes.length === 0 ? {} : { codes }) });
       return answer;

@@ -1,7 +1,7 @@
 /** The broker's side of the gateway's internal listener: each request proven by the attested key; nothing read back is trusted. */
 import { type Clock, seconds } from '../protocol/clock.ts';
 import { Answered, type HttpCall, parseJson, request } from '../protocol/http-client.ts';
-import { type StoredKey, policyResponseSchema, tenantKeysResponseSchema } from '../protocol/messages.ts';
+import { type StoredKey, directoryResponseSchema, policyResponseSchema, tenantKeysResponseSchema } from '../protocol/messages.ts';
 import { CccError, type ProblemCode, isProblemCode } from '../protocol/problem.ts';
 import type { KeyStore } from './core/tenant-keys.ts';
 import { type ReceiptRow, RowsRefused } from './core/receipts.ts';
@@ -9,12 +9,13 @@ import type { Identity } from './identity.ts';
 
 export interface GatewayClient extends KeyStore {
   policy(): Promise<string>;
+  directory(): Promise<string>;
   storeReceipts(rows: readonly ReceiptRow[]): Promise<void>;
   /** Whether this cell has no sealed key at all. */
   nothingSealed(): Promise<boolean>;
 }
 
-const ROUTES = { policy: '/internal/v1/policy', receipts: '/internal/v1/receipts', tenantKeys: '/internal/v1/tenant-keys' } as const;
+const ROUTES = { policy: '/internal/v1/policy', directory: '/internal/v1/directory', receipts: '/internal/v1/receipts', tenantKeys: '/internal/v1/tenant-keys' } as const;
 /** Answers about the content of a request: the same one would get the same answer. */
 const DEFINITE: ReadonlySet<ProblemCode> = new Set(['TENANT_UNKNOWN', 'KEY_CONFLICT', 'VALIDATION', 'RECEIPT_FORMAT']);
 const REFUSED_ROWS: ReadonlySet<ProblemCode> = new Set(['TENANT_UNKNOWN', 'VALIDATION', 'RECEIPT_FORMAT']);
@@ -37,6 +38,7 @@ export function gatewayClient(options: { origin: string; identity: Identity; now
   const rows = async (tenantId: string) => parseJson(tenantKeysResponseSchema, await ask({ method: 'GET', path: `${ROUTES.tenantKeys}?tenant=${encodeURIComponent(tenantId)}` }, 2 << 20));
   return {
     policy: async () => parseJson(policyResponseSchema, await ask({ method: 'GET', path: ROUTES.policy }, 1 << 20)).policy,
+    directory: async () => parseJson(directoryResponseSchema, await ask({ method: 'GET', path: ROUTES.directory }, 1 << 20)).directory,
     list: async (tenantId) => (await rows(tenantId)).keys,
     nothingSealed: async () => (await rows(NO_TENANT)).sealed_total === 0,
     put: async (keys: readonly StoredKey[]) => void (await ask({ method: 'PUT', path: ROUTES.tenantKeys, body: { keys } })),

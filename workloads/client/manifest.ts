@@ -130,7 +130,13 @@ export async function verifyManifest(input: Verification): Promise<VerifiedManif
 
   const manifest = await step(onStep, 'manifest', 'the tenant\'s keys, bound by that evidence', async () => {
     const parsed = parseManifest(bytes);
-    checkManifest(parsed, { tenant: input.tenant, zone: input.zone, policy, cell, signingKey: response.binding.signing_key, receivingKey: response.binding.receiving_key });
+    const leased = hasObservers(directory.directory);
+    checkManifest(parsed, { tenant: input.tenant, zone: input.zone, policy, cell, leased, signingKey: response.binding.signing_key, receivingKey: response.binding.receiving_key });
+    if (leased) {
+      requireLeased(parsed, directory.directory);
+      // One epoch is one cell's: the same number from another one is as wrong as a lower one.
+      await mark({ key: `${owner}/epoch/${parsed.tenant_id}`, number: parsed.epoch, digest: parsed.cell, code: 'EPOCH_ROLLBACK' });
+    }
     const head = parsed.receipts_head;
     await mark({ key: `${owner}/${cell.name}/receipts/${parsed.broker.instance}`, number: head.seq, digest: head.digest, code: 'MANIFEST_ROLLBACK' });
     return parsed;
@@ -171,19 +177,32 @@ function parseManifest(bytes: Bytes): KeyManifest {
 interface ManifestContext extends Pick<Expected, 'tenant' | 'zone'> {
   readonly policy: VerifiedPolicy;
   readonly cell: CellDirectory['cells'][number];
+  /** Its epoch is leased per tenant: the one in the directory does not count. */
+  readonly leased: boolean;
   /** base64url, of the binding that the evidence proves. */
   readonly signingKey: string;
   readonly receivingKey: string;
 }
 
+/** With observers, a tenant's epoch is a lease of theirs, and the broker says what it saw of it. */
+export const hasObservers = (directory: CellDirectory): boolean => directory.cells.some(({ observer }) => observer !== undefined);
+
+/** @throws Refusal EPOCH_ABSENT, DIRECTORY_ROLLBACK */
+function requireLeased(m: KeyManifest, directory: CellDirectory): void {
+  if (m.epoch_until === undefined) refuse('EPOCH_ABSENT', 'manifest.epoch_until', 'The broker did not see that its cell holds the tenant\'s epoch; try the next cell of the directory.', { have: `epoch ${m.epoch}` });
+  if (m.directory_revision !== directory.revision) {
+    refuse('DIRECTORY_ROLLBACK', 'manifest.directory_revision', 'The broker judges epochs by another cell directory than the one shown; try again shortly.', { have: String(m.directory_revision), need: String(directory.revision) });
+  }
+}
+
 /** @throws Refusal MANIFEST_TENANT, ZONE_DENIED, DIRECTORY_CELL, BINDING_POLICY, MANIFEST_BROKER */
-function checkManifest(m: KeyManifest, { tenant, zone, policy, cell, signingKey, receivingKey }: ManifestContext): void {
+function checkManifest(m: KeyManifest, { tenant, zone, policy, cell, leased, signingKey, receivingKey }: ManifestContext): void {
   const check = (holds: boolean, code: Parameters<typeof refuse>[0], path: string, next: string, have: unknown, need: unknown): void => {
     if (!holds) refuse(code, `manifest.${path}`, next, { have: String(have), need: String(need) });
   };
   check(m.tenant_id === tenant, 'MANIFEST_TENANT', 'tenant_id', 'These are the keys of another tenant; check the API key.', m.tenant_id, tenant);
   check(m.zone === zone, 'ZONE_DENIED', 'zone', 'The keys are bound to another zone than the one chosen.', m.zone, zone);
-  check(m.cell === cell.name && m.epoch === cell.epoch, 'DIRECTORY_CELL', 'cell', 'The cell is not in the epoch that the owner lists.', `${m.cell}, epoch ${m.epoch}`, `${cell.name}, epoch ${cell.epoch}`);
+  check(m.cell === cell.name && (leased || m.epoch === cell.epoch), 'DIRECTORY_CELL', 'cell', 'The cell is not in the epoch that the owner lists.', `${m.cell}, epoch ${m.epoch}`, `${cell.name}, epoch ${cell.epoch}`);
   check(equal(fromB64u(m.policy_digest), policy.digest) && m.policy_revision === policy.policy.revision, 'BINDING_POLICY', 'policy_digest', 'The broker obeys another policy than the one shown.', `${m.policy_digest}, revision ${m.policy_revision}`, `${b64u(policy.digest)}, revision ${policy.policy.revision}`);
   check(m.broker.signing_key === signingKey && m.broker.receiving_key === receivingKey, 'MANIFEST_BROKER', 'broker', 'The manifest names keys that its evidence does not prove.', m.broker.signing_key, signingKey);
 }

@@ -16,7 +16,7 @@ import { decodeJwsUnverified, verifyJws } from '../protocol/jws.ts';
 import { resultAad, resultInfo } from '../protocol/labels.ts';
 import { type Attested, type BrokerReceipt, brokerReceiptSchema, type ResultPayload, resultPayloadSchema, type Sealed, type WireCollateral } from '../protocol/messages.ts';
 import { supplyFor } from './collateral.ts';
-import { timeOf, type VerifiedManifest } from './manifest.ts';
+import { hasObservers, timeOf, type VerifiedManifest } from './manifest.ts';
 
 export const RESULT_TYPE = 'ccc-result+jws';
 export const BROKER_RECEIPT_TYPE = 'ccc-broker-receipt+jws';
@@ -99,7 +99,7 @@ function requireInForce(evidenceAt: number, { policy: { policy } }: VerifiedMani
   }
 }
 
-function checkPayload(p: ResultPayload, sent: Sent, { policy: { policy }, cell }: VerifiedManifest): void {
+function checkPayload(p: ResultPayload, sent: Sent, { policy: { policy }, directory: { directory }, manifest, cell }: VerifiedManifest): void {
   const need = (code: RefusalCode, path: string, have: unknown, wanted: unknown, next: string): void => {
     if (have !== wanted) refuse(code, `result.${path}`, next, { have: String(have), need: String(wanted) });
   };
@@ -109,7 +109,8 @@ function checkPayload(p: ResultPayload, sent: Sent, { policy: { policy }, cell }
     need('RESULT_MESSAGE', field, p[field], sent[field], 'Another message than the one sent was counted under this job.');
   }
   need('DIRECTORY_CELL', 'cell', p.cell, cell.name, 'The result is from another cell than the one the message went to.');
-  need('DIRECTORY_CELL', 'epoch', p.epoch, cell.epoch, 'The result is from another epoch of the cell.');
+  if (!hasObservers(directory)) need('DIRECTORY_CELL', 'epoch', p.epoch, cell.epoch, 'The result is from another epoch of the cell.');
+  else if (p.epoch < manifest.epoch) refuse('EPOCH_ROLLBACK', 'result.epoch', 'The result is from an epoch before the one that the message was encrypted in.', { have: String(p.epoch), need: `at least ${manifest.epoch}` });
   need('RESULT_SESSION', 'policy_revision', p.policy_revision, policy.revision, 'The counter obeyed another revision of the policy.');
   if (!policy.detectors.some((d) => d.digest === p.model_digest) || (p.result !== undefined && p.result.model.digest !== p.model_digest)) {
     refuse('RESULT_MODEL', 'result.model_digest', 'The detector is not one of the owner\'s policy.', { have: p.model_digest, need: policy.detectors.map((d) => d.digest).join(', ') });

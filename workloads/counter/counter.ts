@@ -9,8 +9,10 @@ import { Refusal } from '../../attestation/refusal.ts';
 import { decryptMessage } from '../client/esdk-node.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
+import type { EpochJudge, JudgedEpoch } from '../protocol/epoch-judge.ts';
 import { Unreachable } from '../protocol/http-client.ts';
 import { type Log, errorFields } from '../protocol/log.ts';
+import type { OwnerPolicy } from '../protocol/owner.ts';
 import { EgressRefused, guardEgress } from './egress.ts';
 import { type Completion, type CounterGateway, leaseKey } from './gateway-client.ts';
 import type { CounterKeys } from './keys.ts';
@@ -26,6 +28,7 @@ export interface CounterOptions {
   readonly gateway: CounterGateway;
   readonly sessions: SessionKeeper;
   readonly keys: CounterKeys;
+  readonly epochs: EpochJudge;
   readonly sandbox: Pick<Sandbox, 'run' | 'modelDigest' | 'atOnce'>;
   readonly now: Clock;
   readonly log: Log;
@@ -59,7 +62,7 @@ const wipe = ({ picture }: Opened): Promise<void> => picture.then((bytes) => voi
 type Decision = { readonly then: 'verdict'; readonly outcome: Outcome } | { readonly then: 'giveBack'; readonly code: string };
 
 export function startCounter(options: CounterOptions): Counter {
-  const { gateway, sessions, keys, sandbox, now, log, cell: { cell, epoch } } = options;
+  const { gateway, sessions, keys, epochs, sandbox, now, log, cell: { cell } } = options;
   const maxAhead = options.maxAhead ?? 16;
   /** Milliseconds that a picture took lately. */
   let usualMs = AHEAD_MS;
@@ -97,7 +100,7 @@ export function startCounter(options: CounterOptions): Counter {
         const session = await sessions.current();
         const { jobs, lease_ms } = await sessions.use((s) => gateway.lease(wanted, options.waitMs ?? 20_000, s, hangUp.signal));
         if (jobs.length === 0) continue;
-        const prepared = await prepare({ gateway, sessions, keys }, jobs.map((lease) => leases.hold(lease, lease_ms)));
+        const prepared = await prepare({ gateway, sessions, keys, epochs }, jobs.map((lease) => leases.hold(lease, lease_ms)));
         await settle(prepared, session);
       } catch (error) {
         if (stopping.signal.aborted) break;
@@ -199,19 +202,32 @@ export function startCounter(options: CounterOptions): Counter {
     }
   }
 
-  async function finish({ held, message }: ReadyJob, decision: Decision): Promise<void> {
+  async function finish({ held, message, policy }: ReadyJob, decision: Decision): Promise<void> {
     if (decision.then === 'giveBack') return giveBack([held], decision.code);
     const { outcome } = decision;
-    const verdict = { message, bodyDigest: await sha256(message.body), modelDigest: sandbox.modelDigest, cell, epoch, at: seconds(now) };
+    const bodyDigest = await sha256(message.body);
     // Sealed once per session: a repeated request carries the same bytes.
     const sealed = new Map<ActiveSession, Completion>();
     await complete(held, async (session) => {
-      const body = sealed.get(session) ?? {
-        ...leaseKey(held.lease), outcome: outcome.outcome, ...('code' in outcome ? { code: outcome.code } : {}), result: await sealVerdict(outcome, verdict, session),
-      };
+      const known = sealed.get(session);
+      if (known !== undefined) return known;
+      const { epoch } = await epochOf(held, policy);
+      const verdict = { message, bodyDigest, modelDigest: sandbox.modelDigest, cell, epoch, at: seconds(now) };
+      const body = { ...leaseKey(held.lease), outcome: outcome.outcome, ...('code' in outcome ? { code: outcome.code } : {}), result: await sealVerdict(outcome, verdict, session) };
       sealed.set(session, body);
       return body;
     });
+  }
+
+  /** What the gateway showed with the lease may have ended while the picture was counted: the newest is asked for once. @throws Refusal EPOCH_... */
+  async function epochOf({ lease }: HeldLease, policy: OwnerPolicy): Promise<JudgedEpoch> {
+    try {
+      return await epochs.judge(lease.tenant_id, policy);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      await leases.beat();
+      return epochs.judge(lease.tenant_id, policy);
+    }
   }
 
   async function complete(held: HeldLease, body: (session: ActiveSession) => Promise<Completion>): Promise<void> {

@@ -4,8 +4,8 @@ import type { Bytes } from '../../attestation/bytes.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
 import { type HttpCall, parseJson, request } from '../protocol/http-client.ts';
 import {
-  RELEASE_PATH, type Attested, type Lease, type RegisterSession, type Session, challengeSchema, completeRequestSchema, completeResponseSchema,
-  heartbeatResponseSchema, leaseResponseSchema, policyResponseSchema, releaseRequestSchema, releaseResponseSchema, sessionSchema,
+  RELEASE_PATH, type Attested, type Lease, type RegisterSession, type Session, type TenantEpoch, challengeSchema, completeRequestSchema, completeResponseSchema,
+  directoryResponseSchema, heartbeatResponseSchema, leaseResponseSchema, policyResponseSchema, releaseRequestSchema, releaseResponseSchema, sessionSchema,
 } from '../protocol/messages.ts';
 
 export type Challenge = z.infer<typeof challengeSchema>;
@@ -25,13 +25,16 @@ const MAX_MESSAGE = 24 << 20;
 export const leaseKey = ({ tenant_id, job_id, lease_token }: LeaseKey): LeaseKey => ({ tenant_id, job_id, lease_token });
 
 /** Every call @throws Unreachable, Answered; Error for an answer that is not of its schema */
-export function counterGateway({ origin, now, timeoutMs = 15_000 }: { origin: string; now: Clock; timeoutMs?: number }) {
+export function counterGateway({ origin, now, timeoutMs = 15_000, onEpochs }: { origin: string; now: Clock; timeoutMs?: number; /** What the gateway shows of its epochs, with leases and heartbeats. */ onEpochs?: (epochs: readonly TenantEpoch[]) => void }) {
   const ask = (call: Pick<HttpCall, 'method' | 'path' | 'body' | 'signal'>, who?: Credentials, more: { maxBytes?: number; extraMs?: number } = {}) => request(origin, {
     ...call, now: seconds(now), timeoutMs: timeoutMs + (more.extraMs ?? 0), maxBytes: more.maxBytes ?? SMALL, ...(who === undefined ? {} : { proof: who }),
   });
   const post = (path: string, body: object, who?: Credentials) => ask({ method: 'POST', path: `/internal/v1/${path}`, body }, who);
 
   return {
+    async directory(): Promise<string> {
+      return parseJson(directoryResponseSchema, await ask({ method: 'GET', path: '/internal/v1/directory' })).directory;
+    },
     async policy(): Promise<string> {
       return parseJson(policyResponseSchema, await ask({ method: 'GET', path: '/internal/v1/policy' })).policy;
     },
@@ -49,17 +52,20 @@ export function counterGateway({ origin, now, timeoutMs = 15_000 }: { origin: st
       const answer = parseJson(leaseResponseSchema, await ask({ method: 'POST', path: '/internal/v1/lease', body, signal }, who, { extraMs: waitMs }));
       // All of them are fetched into memory at once.
       if (answer.jobs.length > max) throw new RangeError(`${answer.jobs.length} leases, asked for ${max}`);
+      onEpochs?.(answer.epochs ?? []);
       return answer;
     },
     async message({ tenant_id, job_id, lease_token }: LeaseKey, who: Credentials): Promise<Bytes> {
       return ask({ method: 'GET', path: `/internal/v1/messages/${tenant_id}/${job_id}?lease=${lease_token}` }, who, { maxBytes: MAX_MESSAGE, extraMs: 15_000 });
     },
-    async release(items: ReleaseItems, who: Credentials) {
-      return parseJson(releaseResponseSchema, await ask({ method: 'POST', path: RELEASE_PATH, body: { items } }, who, { extraMs: 15_000 }));
+    async release(items: ReleaseItems, who: Credentials, epochs: readonly TenantEpoch[] = []) {
+      return parseJson(releaseResponseSchema, await ask({ method: 'POST', path: RELEASE_PATH, body: { items, ...(epochs.length === 0 ? {} : { epochs }) } }, who, { extraMs: 15_000 }));
     },
     /** Job ids whose lease is lost. */
     async heartbeat(jobs: readonly LeaseKey[], who: Credentials): Promise<string[]> {
-      return parseJson(heartbeatResponseSchema, await post('heartbeat', { jobs: jobs.map(leaseKey) }, who)).lost;
+      const { lost, epochs } = parseJson(heartbeatResponseSchema, await post('heartbeat', { jobs: jobs.map(leaseKey) }, who));
+      onEpochs?.(epochs ?? []);
+      return lost;
     },
     async giveBack(jobs: readonly LeaseKey[], code: string, who: Credentials): Promise<void> {
       await post('give-back', { jobs: jobs.map(leaseKey), code }, who);

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { bytes, fromB64u } from '../../attestation/bytes.ts';
 import { attesterFor } from '../protocol/attester.ts';
 import { origin, parseCell } from '../protocol/cell.ts';
+import { EpochJudge } from '../protocol/epoch-judge.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { PolicySource } from '../protocol/policy-source.ts';
@@ -28,12 +29,13 @@ const log = createLog(values.name as string);
 async function start(data: string): Promise<void> {
   const now = Date.now;
   const { cell, configDigest } = await parseCell(bytes(await readFile(join(data, 'cell.json'))));
-  const gateway = counterGateway({ origin: origin(cell.gateway.internal), now });
+  const gateway = counterGateway({ origin: origin(cell.gateway.internal), now, onEpochs: (shown) => epochs.show(shown) });
+  const epochs = new EpochJudge({ cell: cell.cell, epoch: cell.epoch, ownerKey: fromB64u(cell.ownerKey), fetch: gateway.directory, now, log });
   const policy = new PolicySource({ fetch: gateway.policy, ownerKey: fromB64u(cell.ownerKey), now, log });
   // A missing or altered model ends this process here: nothing ever invents a number.
   const [keys, attester, sandbox] = await Promise.all([createCounterKeys(), attesterFor(cell, 'counter', data, now, async () => (await policy.current()).policy), createSandbox()]);
   const sessions = new SessionKeeper({ gateway, attester, keys, policy, cell: cell.cell, platform: cell.platform, configDigest, now, log });
-  const counter = startCounter({ cell, gateway, sessions, keys, sandbox, now, log });
+  const counter = startCounter({ cell, gateway, sessions, keys, epochs, sandbox, now, log });
   log.info('ready', { cell: cell.cell, platform: cell.platform, model_digest: sandbox.modelDigest, pid: process.pid });
 
   onStop((signal) => {

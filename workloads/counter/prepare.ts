@@ -9,6 +9,7 @@ import { Answered, Unreachable } from '../protocol/http-client.ts';
 import { releaseAad, releaseInfo } from '../protocol/labels.ts';
 import { type ParsedMessage, checkDataKey, parseMessage } from '../protocol/message.ts';
 import type { ReleaseResponse } from '../protocol/messages.ts';
+import type { EpochJudge } from '../protocol/epoch-judge.ts';
 import type { OwnerPolicy } from '../protocol/owner.ts';
 import type { CounterGateway } from './gateway-client.ts';
 import type { CounterKeys } from './keys.ts';
@@ -27,7 +28,7 @@ export type Prepared =
   | { readonly held: HeldLease; readonly then: 'count'; readonly job: ReadyJob }
   | { readonly held: HeldLease; readonly then: 'reject' | 'giveBack'; readonly code: string; /** The broker could not be asked. */ readonly brokerDown?: true };
 
-export interface PrepareDeps { readonly gateway: CounterGateway; readonly sessions: SessionKeeper; readonly keys: CounterKeys }
+export interface PrepareDeps { readonly gateway: CounterGateway; readonly sessions: SessionKeeper; readonly keys: CounterKeys; /** Shown to the broker, which judges them itself. */ readonly epochs?: Pick<EpochJudge, 'shown'> }
 
 interface Fetched { readonly held: HeldLease; readonly bytes: Bytes; readonly message: ParsedMessage }
 
@@ -63,13 +64,13 @@ async function fetchOne({ gateway, sessions }: PrepareDeps, held: HeldLease): Pr
   }
 }
 
-async function releaseAll({ gateway, sessions, keys }: PrepareDeps, jobs: readonly Fetched[]): Promise<Prepared[]> {
+async function releaseAll({ gateway, sessions, keys, epochs }: PrepareDeps, jobs: readonly Fetched[]): Promise<Prepared[]> {
   const items = jobs.map(({ held: { lease: { tenant_id, job_id } }, message }) => ({ tenant_id, job_id, header: b64u(message.header) }));
   let answers: ReleaseResponse['items'];
   let used: ActiveSession;
   try {
     // The keys are sealed under the session that asked: keep the two together.
-    [answers, used] = await sessions.use(async (session) => [(await gateway.release(items, session)).items, session] as const);
+    [answers, used] = await sessions.use(async (session) => [(await gateway.release(items, session, epochs?.shown(items.map(({ tenant_id }) => tenant_id)))).items, session] as const);
   } catch (error) {
     return jobs.map(({ held }) => ({ held, then: 'giveBack', code: codeOf(error), brokerDown: true }));
   }

@@ -81,6 +81,28 @@ export function adminRoutes(core: Core): Route<'operator'>[] {
       },
     }),
     route({
+      method: 'GET', path: '/epochs', operation: 'epochs', auth: 'operator', summary: 'Tenants whose epoch this cell holds now.',
+      answers: { 200: { description: 'Epochs', schema: z.strictObject({ held: z.array(z.strictObject({ tenant: tenantId, epoch: count, until: z.number() })) }) } }, errors: [],
+      handler: async () => ({ held: await core.epochs.status() }),
+    }),
+    route({
+      method: 'POST', path: '/epochs/give-back', operation: 'giveBackEpochs', auth: 'operator', summary: 'Planned failover: this cell stops working for these tenants at once, and `to` has the first turn.',
+      body: z.strictObject({ tenants: z.array(tenantId).min(1).max(10_000), to: cellName.optional() }), answers: { 204: { description: 'Given back' } }, errors: ['VALIDATION'],
+      handler: async ({ body, reply }) => {
+        await core.epochs.giveBack(body.tenants, body.to);
+        core.log.info('epochs given back', { count_jobs: body.tenants.length, ...(body.to === undefined ? {} : { cell: body.to }) });
+        return reply.code(204).send();
+      },
+    }),
+    route({
+      method: 'POST', path: '/epochs/grant', operation: 'grantEpoch', auth: 'operator', summary: 'The owner\'s grant of an epoch to this cell: stands in for one observer.',
+      body: z.strictObject({ grant: compactJws }), answers: { 204: { description: 'Used from now on' } }, errors: ['EPOCH_SIGNATURE', 'EPOCH_FORMAT', 'EPOCH_DEPLOYMENT', 'EPOCH_CELL', 'EPOCH_EXPIRED'],
+      handler: async ({ body, reply }) => {
+        await core.epochs.grant(body.grant);
+        return reply.code(204).send();
+      },
+    }),
+    route({
       method: 'PUT', path: '/policy', operation: 'putPolicy', auth: 'operator', summary: 'A new revision of the owner\'s documents. It ends all sessions.',
       body: z.strictObject({ policy: compactJws, directory: compactJws.optional() }),
       answers: { 200: { description: 'In force', schema: z.strictObject({ revision: count }) } }, errors: ['POLICY_SIGNATURE', 'POLICY_FORMAT', 'POLICY_EXPIRED', 'POLICY_ROLLBACK', 'DIRECTORY_SIGNATURE', 'DIRECTORY_ROLLBACK'],

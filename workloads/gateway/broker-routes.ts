@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { NewReceipt } from '../ledger/ledger.ts';
 import { verifyJws } from '../protocol/jws.ts';
 import { errorFields } from '../protocol/log.ts';
-import { type BrokerReceipt, brokerReceiptSchema, policyResponseSchema, putTenantKeysSchema, receiptsRequestSchema, tenantKeysResponseSchema } from '../protocol/messages.ts';
+import { type BrokerReceipt, brokerReceiptSchema, directoryResponseSchema, policyResponseSchema, putTenantKeysSchema, receiptsRequestSchema, tenantKeysResponseSchema } from '../protocol/messages.ts';
 import { CccError } from '../protocol/problem.ts';
 import { tenantId } from '../protocol/wire.ts';
 import type { Core } from './core.ts';
@@ -19,6 +19,11 @@ export function brokerRoutes(core: Core): Route<InternalAuth>[] {
       method: 'GET', path: '/internal/v1/policy', operation: 'policy', auth: 'public', summary: 'The owner\'s policy as signed.',
       answers: { 200: { description: 'The policy', schema: policyResponseSchema } }, errors: ['POLICY_MISSING', 'POLICY_EXPIRED', 'LEDGER_UNAVAILABLE'],
       handler: async () => ({ policy: (await core.documents.policy()).jws }),
+    }),
+    route({
+      method: 'GET', path: '/internal/v1/directory', operation: 'directory', auth: 'public', summary: 'The owner\'s cell directory as signed.',
+      answers: { 200: { description: 'The cell directory', schema: directoryResponseSchema } }, errors: ['NOT_READY', 'DIRECTORY_EXPIRED'],
+      handler: async () => ({ directory: core.documents.directory().jws }),
     }),
     route({
       method: 'GET', path: '/internal/v1/tenant-keys', operation: 'tenantKeys', auth: 'broker', summary: 'A tenant\'s sealed keys.',

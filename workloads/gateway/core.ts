@@ -7,6 +7,7 @@ import type { Clock } from '../protocol/clock.ts';
 import type { Log } from '../protocol/log.ts';
 import type { SessionPayload } from '../protocol/messages.ts';
 import type { BrokerClient, BrokerTrust, VerifiedBroker } from './broker.ts';
+import type { Epochs } from './epochs.ts';
 import type { Health } from './health.ts';
 import type { Limits } from './limits.ts';
 import type { Load } from './load.ts';
@@ -31,6 +32,7 @@ export interface Core {
   readonly rates: RateLimiter;
   readonly load: Load;
   readonly health: Health;
+  readonly epochs: Epochs;
   readonly collateral: CollateralSupply | undefined;
   readonly keepDocuments: (documents: Documents) => Promise<void>;
   /** Aborted when the gateway stops: long polls and event streams end. */

@@ -7,14 +7,15 @@ import type { LeaseRef } from '../ledger/ledger.ts';
 import { seconds } from '../protocol/clock.ts';
 import {
   completeRequestSchema, completeResponseSchema, giveBackRequestSchema, heartbeatRequestSchema, heartbeatResponseSchema, leaseRequestSchema, leaseResponseSchema,
-  MAX_ATTESTED_BYTES, registerSessionSchema, RELEASE_PATH, type SessionPayload,
+  MAX_ATTESTED_BYTES, registerSessionSchema, RELEASE_PATH, type SessionPayload, type TenantEpoch,
 } from '../protocol/messages.ts';
 import { CccError } from '../protocol/problem.ts';
 import { b64uText, jobId, tenantId } from '../protocol/wire.ts';
 import type { Core } from './core.ts';
+import type { Served } from './epochs.ts';
 import { longLease } from './lease.ts';
 import { counterSchema } from './public-routes.ts';
-import { route, type Route } from './route.ts';
+import { parseJson, route, type Route } from './route.ts';
 
 /** `anonymous`: before a session; the broker judges what is passed on. `public`: what it answers is public. */
 export type InternalAuth = 'counter' | 'broker' | 'anonymous' | 'public';
@@ -72,14 +73,17 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
       body: heartbeatRequestSchema, answers: { 200: { description: 'Which are lost', schema: heartbeatResponseSchema } }, errors: COUNTER,
       handler: async ({ body }) => {
         const until = core.now() + core.limits.leaseMs;
-        return { lost: await core.ledger.heartbeat(body.jobs.map(toRef), core.limits.leaseMs), lease_until: until };
+        const { mine, others, epochs } = await split(core, body.jobs);
+        const lost = mine.length === 0 ? [] : await core.ledger.heartbeat(mine.map(toRef), core.limits.leaseMs);
+        return { lost: [...lost, ...others.map(({ job_id }) => job_id)], lease_until: until, ...(epochs === undefined ? {} : { epochs }) };
       },
     }),
     route({
       method: 'POST', path: '/internal/v1/give-back', operation: 'giveBack', auth: 'counter', summary: 'Puts jobs back into the queue.',
       body: giveBackRequestSchema, answers: { 204: empty }, errors: COUNTER,
       handler: async ({ body, reply }) => {
-        await core.ledger.giveBack(body.jobs.map(toRef), body.code, core.limits.giveBackDelayMs);
+        const { mine } = await split(core, body.jobs);
+        if (mine.length > 0) await core.ledger.giveBack(mine.map(toRef), body.code, core.limits.giveBackDelayMs);
         return reply.code(204).send();
       },
     }),
@@ -91,7 +95,9 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
       handler: async ({ body, request }) => {
         const sid = await registered(sessionOf(request));
         const lease = toRef(body);
-        const answer = await core.ledger.complete({ ...lease, outcome: body.outcome, counted: body.outcome === 'completed', sessionId: sid, ...(body.code === undefined ? {} : { code: body.code }), ...(body.result === undefined ? {} : { result: body.result }) });
+        const served = await core.epochs.require(lease.tenantId);
+        const answer = await core.ledger.complete({ ...lease, ...(served.until === undefined ? {} : { epoch: served.epoch }), outcome: body.outcome, counted: body.outcome === 'completed', sessionId: sid, ...(body.code === undefined ? {} : { code: body.code }), ...(body.result === undefined ? {} : { result: body.result }) });
+        core.epochs.requireStill(served);
         core.log.info('job ended', { job_id: lease.jobId, tenant_id: lease.tenantId, state: answer.state, ...(body.code === undefined ? {} : { code: body.code }) });
         return answer;
       },
@@ -114,7 +120,10 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
       answers: { 200: { description: 'The broker\'s answer' } }, errors: COUNTER,
       handler: async ({ request, reply }) => {
         await registered(sessionOf(request));
-        return pass(core, '/v1/release', request, reply, { 'ccc-session': String(request.headers['ccc-session']), 'ccc-pop': String(request.headers['ccc-pop']) });
+        const tenants = await core.epochs.rules() === undefined ? [] : releaseTenants(request.rawBody);
+        const served: Served[] = [];
+        for (const tenant of tenants) served.push(await core.epochs.require(tenant));
+        return pass(core, '/v1/release', request, reply, { 'ccc-session': String(request.headers['ccc-session']), 'ccc-pop': String(request.headers['ccc-pop']) }, () => { for (const one of served) core.epochs.requireStill(one); });
       },
     }),
     ...(['challenge', 'attest'] as const).map((what) => route<InternalAuth>({
@@ -127,13 +136,28 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
   ];
 }
 
+/** Jobs of tenants whose epoch this cell holds, and the others, which are lost to it. */
+async function split<J extends { readonly tenant_id: string }>(core: Core, jobs: readonly J[]): Promise<{ mine: readonly J[]; others: readonly J[]; epochs: TenantEpoch[] | undefined }> {
+  const epochs = await core.epochs.proofs(jobs.map(({ tenant_id }) => tenant_id));
+  if (epochs === undefined) return { mine: jobs, others: [], epochs };
+  const held = new Set(epochs.map(({ tenant_id }) => tenant_id));
+  return { mine: jobs.filter(({ tenant_id }) => held.has(tenant_id)), others: jobs.filter(({ tenant_id }) => !held.has(tenant_id)), epochs };
+}
+
+/** The broker judges the body; here only the tenants matter. */
+function releaseTenants(raw: Uint8Array | undefined): string[] {
+  const parsed = z.object({ items: z.array(z.object({ tenant_id: tenantId })).max(64) }).safeParse(parseJson(raw));
+  return parsed.success ? [...new Set(parsed.data.items.map(({ tenant_id }) => tenant_id))] : [];
+}
+
 type Reply = Parameters<Route<InternalAuth>['handler']>[0]['reply'];
 type Request = Parameters<Route<InternalAuth>['handler']>[0]['request'];
 
-async function pass(core: Core, path: string, request: Request, reply: Reply, headers: Record<string, string> = {}): Promise<Reply> {
+async function pass(core: Core, path: string, request: Request, reply: Reply, headers: Record<string, string> = {}, still: () => void = () => {}): Promise<Reply> {
   const raw = request.rawBody;
   if (raw === undefined || raw.length === 0) throw new CccError('BODY_EMPTY', 'Send a JSON body.');
   const answer = await core.broker.pass(path, raw, headers);
+  still();
   return reply.code(answer.status).type(answer.mediaType).send(answer.body);
 }
 

@@ -53,6 +53,7 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
   let message: Awaited<ReturnType<typeof readUpload>>;
   let release: (() => void) | undefined;
   try {
+    await core.epochs.require(tenantId);
     await core.load.requireRoom();
     const promised = promisedLength(request.headers['content-length'], limits.messageBytes);
     release = core.load.reserve(promised ?? limits.messageBytes, tenantId);
@@ -66,7 +67,9 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
     const keyId = await wrappedTo(core, tenantId, parsed);
     const { job_id: jobId, compliance_zone: zone, data_classification: classification } = parsed.context;
     return await core.store.keep(message, async (messageDigest) => {
-      const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId });
+      const served = await core.epochs.require(tenantId);
+      const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId }, { epoch: served.epoch });
+      core.epochs.requireStill(served);
       if (outcome === 'conflict') {
         throw new CccError('JOB_CONFLICT', 'Make a new job_id for another picture.', { detail: `The first message of this job has SHA-256 ${job.messageDigest}, this one ${messageDigest}` });
       }

@@ -1,7 +1,7 @@
 /** Leasing with a long poll: the ledger is asked, then the doorbell is waited for. */
 import type { FastifyRequest } from 'fastify';
 import type { LeasedJob } from '../ledger/ledger.ts';
-import type { Lease } from '../protocol/messages.ts';
+import type { Lease, TenantEpoch } from '../protocol/messages.ts';
 import type { Core } from './core.ts';
 
 const toWire = (job: LeasedJob): Lease => ({
@@ -11,7 +11,7 @@ const toWire = (job: LeasedJob): Lease => ({
 /** @param sessionEnds epoch milliseconds: nothing is leased to a session that ended meanwhile. */
 export async function longLease(
   core: Core, sessionId: string, sessionEnds: number, { max, wait_ms }: { max: number; wait_ms: number }, request: FastifyRequest,
-): Promise<{ jobs: Lease[]; lease_ms: number }> {
+): Promise<{ jobs: Lease[]; lease_ms: number; epochs?: TenantEpoch[] }> {
   const { ledger, limits, closing } = core;
   const gone = new AbortController();
   const onClose = (): void => gone.abort();
@@ -25,8 +25,9 @@ export async function longLease(
     while (!gone.signal.aborted && !closing.aborted && core.now() < sessionEnds && core.documents.revision === revision) {
       const { rung, hangUp } = doorbell(core, Math.min(limits.pollMs, Math.max(0, deadline - performance.now())), [gone.signal, closing]);
       try {
-        const jobs = await ledger.lease({ max, leaseMs: limits.leaseMs, sessionId });
-        if (jobs.length > 0) return { jobs: jobs.map(toWire), lease_ms: limits.leaseMs };
+        const tenants = await core.epochs.heldTenants();
+        const jobs = await ledger.lease({ max, leaseMs: limits.leaseMs, sessionId, ...(tenants === undefined ? {} : { tenants }) });
+        if (jobs.length > 0) return await answer(core, jobs);
         if (performance.now() >= deadline) break;
         await rung;
       } finally {
@@ -37,6 +38,14 @@ export async function longLease(
   } finally {
     request.raw.socket?.off('close', onClose);
   }
+}
+
+/** Jobs of tenants whose epoch ended while they were leased are nobody's here: their leases run out. */
+async function answer({ epochs, limits }: Core, jobs: readonly LeasedJob[]): Promise<{ jobs: Lease[]; lease_ms: number; epochs?: TenantEpoch[] }> {
+  const shown = await epochs.proofs(jobs.map(({ tenantId }) => tenantId));
+  if (shown === undefined) return { jobs: jobs.map(toWire), lease_ms: limits.leaseMs };
+  const held = new Set(shown.map(({ tenant_id }) => tenant_id));
+  return { jobs: jobs.filter(({ tenantId }) => held.has(tenantId)).map(toWire), lease_ms: limits.leaseMs, epochs: shown };
 }
 
 function doorbell(core: Core, ms: number, signals: readonly AbortSignal[]): { rung: Promise<void>; hangUp: () => void } {

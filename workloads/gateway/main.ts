@@ -9,6 +9,7 @@ import { createSupply } from '../../attestation/collateral/supply.ts';
 import { openBlobs } from '../ledger/blobs.ts';
 import { openLedger } from '../ledger/ledger.ts';
 import { endpointsOf, origin, parseCell } from '../protocol/cell.ts';
+import { readKeyFile } from '../protocol/key-file.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { listenAdmin } from './admin-socket.ts';
@@ -55,7 +56,7 @@ async function main(): Promise<void> {
   const page = values.page ?? PAGE;
   const collateral = createSupply({ folder: at('collateral/gateway'), endpoints: endpointsOf(cell), now: Date.now, onError: (error) => log.warn('collateral not refreshed', errorFields(error)) });
   const gateway = await createGateway({
-    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, collateral: collateral.collect,
+    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey: await readKeyFile(at('cell-key.jwk')), collateral: collateral.collect,
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
       if (policy !== undefined) await replaceFile(at('policy.jws'), policy);
@@ -78,6 +79,7 @@ async function main(): Promise<void> {
   await gateway.internal.listen(cell.gateway.internal);
   await listenAdmin(gateway.admin, at('admin.sock'));
   await gateway.public.listen(cell.gateway.public);
+  gateway.epochs.start();
   log.info('listening', { host: cell.gateway.public.host, port: cell.gateway.public.port, cell: cell.cell });
 }
 

@@ -58,6 +58,11 @@ export class OwnerDocuments {
     return held;
   }
 
+  /** Signed by the owner; it may have ended. */
+  get knownDirectory(): VerifiedDirectory | undefined {
+    return this.#directory;
+  }
+
   /** 0 without a policy. */
   get revision(): number {
     return this.#policy?.policy.revision ?? 0;

@@ -26,6 +26,9 @@ const jobParams = z.strictObject({ job_id: jobId });
 
 const COMMON = ['UNAUTHENTICATED', 'KEY_EXPIRED', 'KEY_REVOKED', 'FORBIDDEN_SCOPE', 'RATE_LIMITED', 'LEDGER_UNAVAILABLE', 'INTERNAL'] as const;
 
+/** Another cell serves the tenant now; `reasons[0].need` names it where it is known. */
+const EPOCH = ['EPOCH_FENCED', 'EPOCH_ABSENT', 'EPOCH_EXPIRED', 'EPOCH_QUORUM', 'EPOCH_CELL'] as const;
+
 export function publicRoutes(core: Core): Route<PublicAuth>[] {
   const tenantOf = (request: { apiKey: { tenantId: string } | undefined }): string => {
     if (request.apiKey === undefined) throw new CccError('UNAUTHENTICATED', 'Send an API key.');
@@ -38,11 +41,12 @@ export function publicRoutes(core: Core): Route<PublicAuth>[] {
       summary: 'The keys to encrypt to, with the broker\'s evidence over your fresh nonce. Verify both before you encrypt.',
       body: manifestRequestSchema,
       answers: { 200: { description: 'Manifest, evidence and the owner\'s documents', schema: manifestResponseSchema } },
-      errors: [...COMMON, 'VALIDATION', 'BAD_REQUEST', 'BODY_EMPTY', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'BROKER_UNAVAILABLE', 'POLICY_MISSING', 'POLICY_EXPIRED', 'NOT_READY', 'KEY_SEALER_LOST'],
+      errors: [...COMMON, 'VALIDATION', 'BAD_REQUEST', 'BODY_EMPTY', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'BROKER_UNAVAILABLE', 'POLICY_MISSING', 'POLICY_EXPIRED', 'NOT_READY', 'KEY_SEALER_LOST', ...EPOCH],
       handler: async ({ body, request }) => {
         const { jws: policy } = await core.documents.policy();
         const { jws: directory } = core.documents.directory();
-        const answer = await core.broker.ask('/v1/manifest', { ...body, tenant_id: tenantOf(request) }, brokerManifestSchema);
+        const { proof } = await core.epochs.require(tenantOf(request));
+        const answer = await core.broker.ask('/v1/manifest', { ...body, tenant_id: tenantOf(request), ...(proof === undefined ? {} : { epoch: proof }) }, brokerManifestSchema);
         return { ...answer, policy, directory, ...await carried(core, answer.evidence) };
       },
     }),
@@ -52,7 +56,7 @@ export function publicRoutes(core: Core): Route<PublicAuth>[] {
       stream: { mediaType: 'application/octet-stream', description: `AWS Encryption SDK message, suite 0x0478, at most ${core.limits.messageBytes} bytes` },
       answers: { 202: { description: 'Accepted: this job will reach a final state', schema: jobSchema, headers: { location: 'The job' } } },
       errors: [...COMMON, 'BODY_EMPTY', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'REQUEST_TIMEOUT', 'BAD_REQUEST', 'MESSAGE_FORMAT', 'MESSAGE_SUITE', 'CONTEXT_FORMAT', 'TENANT_MISMATCH',
-        'ZONE_DENIED', 'CLASSIFICATION_DENIED', 'KEY_UNKNOWN', 'KEY_STATE', 'JOB_CONFLICT', 'BACK_PRESSURE', 'STORE_UNAVAILABLE', 'STORE_FULL', 'POLICY_MISSING', 'POLICY_EXPIRED', 'TENANT_UNKNOWN'],
+        'ZONE_DENIED', 'CLASSIFICATION_DENIED', 'KEY_UNKNOWN', 'KEY_STATE', 'JOB_CONFLICT', 'BACK_PRESSURE', 'STORE_UNAVAILABLE', 'STORE_FULL', 'POLICY_MISSING', 'POLICY_EXPIRED', 'TENANT_UNKNOWN', ...EPOCH],
       handler: async ({ request, reply }) => {
         const job = await acceptMessage(core, tenantOf(request), request);
         return reply.code(202).header('location', `/v1/jobs/${job.job_id}`).send(job);

@@ -6,12 +6,14 @@ import type { Blobs } from '../ledger/blobs.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
+import type { SigningKey } from '../protocol/jws.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { authenticate, requireScope } from './api-keys.ts';
 import { BrokerClient, BrokerTrust } from './broker.ts';
 import { brokerRoutes } from './broker-routes.ts';
 import type { Core } from './core.ts';
+import { Epochs } from './epochs.ts';
 import { guardLedger } from './guard.ts';
 import { Health } from './health.ts';
 import { createApp } from './http.ts';
@@ -39,6 +41,8 @@ export interface GatewayOptions {
   readonly limits?: Partial<Limits>;
   /** What vendors publish, for evidence of the broker and for clients. */
   readonly collateral?: CollateralSupply;
+  /** The cell's key of the cell directory, for requests to observers; needed where some are listed. */
+  readonly cellKey?: SigningKey | undefined;
   /** Folder of the built web page. */
   readonly pageFolder?: string;
   /** Called with documents that came into force, to keep copies. */
@@ -49,6 +53,8 @@ export interface Gateway {
   readonly public: FastifyInstance;
   readonly internal: FastifyInstance;
   readonly admin: FastifyInstance;
+  /** Which tenants this cell may work for; `start` has it ask the observers. */
+  readonly epochs: Epochs;
   /** Jobs whose attempts are used up fail; old sessions go. */
   sweep(): Promise<void>;
   /** Bytes without a job go. Returns how many. */
@@ -67,12 +73,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const broker = new BrokerClient({ origin: options.broker.origin, limits });
   const trust = new BrokerTrust({ client: broker, documents, cell, configDigest, limits, now, log, collateral: options.collateral });
   const store = new MessageStore({ blobs, ledger, now, orphanAgeMs: limits.orphanAgeMs });
+  const health = new Health({ cell, ledger, broker, trust, store, documents, limits, now });
+  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), now, log });
   const core: Core = {
     cell, configDigest, now, limits, log, ledger, store, documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),
-    health: new Health({ cell, ledger, broker, trust, store, documents, limits, now }),
+    health, epochs,
     keepDocuments: options.keepDocuments ?? (async () => {}),
     closing: closing.signal,
   };
@@ -89,14 +97,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   await Promise.all(Object.values(apps).map((instance) => instance.ready()));
 
   return {
-    ...apps,
+    ...apps, epochs,
     async sweep() {
-      const { exhausted, sessions } = await ledger.sweep();
+      const { exhausted, sessions } = await ledger.sweep(await epochs.heldTenants());
       if (exhausted + sessions > 0) log.info('swept', { count_jobs: exhausted });
     },
     sweepOrphans: () => store.sweep(),
     async close() {
       closing.abort();
+      epochs.stop();
       const servers = Object.values(apps).map(({ server }) => server);
       // A connection whose request just ended is kept alive for a next one: not now.
       const idle = setInterval(() => { for (const server of servers) server.closeIdleConnections(); }, 25);
@@ -107,6 +116,17 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       for (const end of ends) if (end.status === 'rejected') log.warn('listener did not close', errorFields(end.reason));
     },
   };
+}
+
+/** A broker that is just restarting is waited for this long. */
+const BROKER_GRACE_MS = 15_000;
+const brokerSeen = new WeakMap<Health, number>();
+
+/** A cell whose ledger or store fails must let go of its epochs, so that another cell can carry on. */
+async function ableToHold(health: Health, now: Clock): Promise<boolean> {
+  const { checks } = await health.report();
+  if (checks.broker === 'ok') brokerSeen.set(health, now());
+  return checks.ledger === 'ok' && checks.store === 'ok' && checks.policy === 'ok' && now() - (brokerSeen.get(health) ?? Number.NEGATIVE_INFINITY) < BROKER_GRACE_MS;
 }
 
 const publicHooks = (core: Core) => ({ auth }: Route<PublicAuth>): Hooks => (auth === 'open' ? {} : {

@@ -12,8 +12,9 @@ import { z } from 'zod';
 import { fromB64u } from '../../attestation/bytes.ts';
 import { Refusal, refuse } from '../../attestation/refusal.ts';
 import { decodeJwsUnverified, signJws, verifyJws } from './jws.ts';
+import type { EpochProof } from './messages.ts';
 import type { CellDirectory } from './owner.ts';
-import { cellName, compactJws, tenantId } from './wire.ts';
+import { cellName, tenantId } from './wire.ts';
 
 export const PROMISE_TYPE = 'ccc-epoch-promise+jws';
 export const GRANT_TYPE = 'ccc-epoch-grant+jws';
@@ -29,10 +30,6 @@ export const promiseSchema = z.strictObject({ tenant: tenantId, cell: cellName, 
 export type EpochPromise = z.infer<typeof promiseSchema>;
 export const grantSchema = z.strictObject({ deployment: z.string().min(1).max(64), tenant: tenantId, cell: cellName, epoch: epochNumber, iat: seconds, exp: seconds });
 export type EpochGrant = z.infer<typeof grantSchema>;
-
-/** What a holder shows to whoever must know: the promises as signed, and the owner's grant where there is one. */
-export const epochProofSchema = z.strictObject({ promises: z.array(compactJws).max(16), grant: compactJws.optional() });
-export type EpochProof = z.infer<typeof epochProofSchema>;
 
 export interface EpochRules {
   readonly deployment: string;

@@ -50,8 +50,16 @@ export type Sealed = z.infer<typeof sealedSchema>;
 // Client -> gateway -> broker: the key manifest
 
 export const manifestRequestSchema = z.strictObject({ challenge_id: b64uText(16), nonce: b64uText(32), audience: z.string().min(1).max(255) });
-/** The gateway adds the tenant of the API key. */
-export const brokerManifestRequestSchema = manifestRequestSchema.extend({ tenant_id: tenantId });
+/** What a cell shows of its epoch for a tenant: the observers' promises as signed, and the owner's grant where there is one (epoch.ts). */
+export const epochProofSchema = z.strictObject({ promises: z.array(compactJws).max(16), grant: compactJws.optional() });
+export type EpochProof = z.infer<typeof epochProofSchema>;
+export const tenantEpochSchema = epochProofSchema.extend({ tenant_id: tenantId });
+export type TenantEpoch = z.infer<typeof tenantEpochSchema>;
+/** Absent where no observers are listed. */
+const tenantEpochs = z.array(tenantEpochSchema).max(64).optional();
+
+/** The gateway adds the tenant of the API key, and the cell's epoch for it. */
+export const brokerManifestRequestSchema = manifestRequestSchema.extend({ tenant_id: tenantId, epoch: epochProofSchema.optional() });
 
 export const TENANT_KEY_ALGORITHMS = ['X-Wing', 'RSA-OAEP-SHA256'] as const;
 export const TENANT_KEY_STATES = ['pending', 'active', 'retiring', 'retired'] as const;
@@ -77,6 +85,9 @@ export const manifestSchema = z.strictObject({
   receipts_head: z.strictObject({ seq: z.number().int().min(0), digest: b64uText(32) }),
   keys: z.array(tenantKeySchema).min(1).max(32),
   issued_at: epochSeconds,
+  /** Where observers are listed: until when the broker saw that its cell holds the epoch, and in which cell directory it looked. */
+  epoch_until: epochSeconds.optional(),
+  directory_revision: z.number().int().min(1).optional(),
 });
 export type KeyManifest = z.infer<typeof manifestSchema>;
 export type TenantKey = z.infer<typeof tenantKeySchema>;
@@ -126,6 +137,7 @@ export const RELEASE_PATH = '/internal/v1/release';
 
 export const releaseRequestSchema = z.strictObject({
   items: z.array(z.strictObject({ tenant_id: tenantId, job_id: jobId, header: b64uText(1, 65_536) })).min(1).max(64),
+  epochs: tenantEpochs,
 });
 export const problemSchema = z.strictObject({
   type: z.string(), title: z.string(), status: z.number().int(), code: z.string(), detail: z.string().optional(), instance: z.string().optional(),
@@ -147,6 +159,8 @@ export const storedKeySchema = tenantKeySchema.extend({ tenant_id: tenantId, zon
 export type StoredKey = z.infer<typeof storedKeySchema>;
 /** `GET /internal/v1/policy`: the owner's policy as signed. It is public, so it needs no proof: a broker reads it before it can be known. */
 export const policyResponseSchema = z.strictObject({ policy: compactJws });
+/** `GET /internal/v1/directory`: the owner's cell directory as signed; public, too. */
+export const directoryResponseSchema = z.strictObject({ directory: compactJws });
 /** `GET /internal/v1/tenant-keys?tenant=`: rows of that tenant; `sealed_total` counts the cell's sealed keys of all tenants. */
 export const tenantKeysResponseSchema = z.strictObject({ keys: z.array(storedKeySchema).max(64), sealed_total: z.number().int().min(0) });
 /** `PUT /internal/v1/tenant-keys`: all rows or none; an id that exists with other bytes is a conflict. */
@@ -166,7 +180,7 @@ export const brokerReceiptSchema = z.strictObject({
   /** How the region of the requester is known. */
   origin: z.enum(['proven', 'asserted', 'unknown']).optional(),
   session: z.string().optional(), claims_digest: hexText(32).optional(), message_id: b64uText(32).optional(),
-  policy_revision: z.number().int(), code: z.string().optional(), at: epochSeconds,
+  policy_revision: z.number().int(), /** Where observers are listed: of the tenant, as its cell held it. */ epoch: z.number().int().min(1).optional(), code: z.string().optional(), at: epochSeconds,
 });
 export type BrokerReceipt = z.infer<typeof brokerReceiptSchema>;
 
@@ -203,10 +217,10 @@ export const leaseSchema = z.strictObject({
   tenant_id: tenantId, job_id: jobId, lease_token: b64uText(16), lease_until: z.number(), attempt: z.number().int(), message_digest: hexText(32), size: z.number().int(),
 });
 export type Lease = z.infer<typeof leaseSchema>;
-export const leaseResponseSchema = z.strictObject({ jobs: z.array(leaseSchema), lease_ms: z.number().int() });
+export const leaseResponseSchema = z.strictObject({ jobs: z.array(leaseSchema), lease_ms: z.number().int(), epochs: tenantEpochs });
 const leased = { tenant_id: tenantId, job_id: jobId, lease_token: b64uText(16) };
 export const heartbeatRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64) });
-export const heartbeatResponseSchema = z.strictObject({ lost: z.array(jobId), lease_until: z.number() });
+export const heartbeatResponseSchema = z.strictObject({ lost: z.array(jobId), lease_until: z.number(), epochs: tenantEpochs });
 export const giveBackRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64), code: codeText });
 export const completeRequestSchema = z.strictObject({
   ...leased,

@@ -7,7 +7,8 @@ import { type RefusalCode, Refusal, refuse } from '../../../attestation/refusal.
 import { seal } from '../../protocol/hpke.ts';
 import { releaseAad, releaseInfo } from '../../protocol/labels.ts';
 import { type ParsedHeader, checkDataKey, parseHeader } from '../../protocol/message.ts';
-import type { ReleaseResponse } from '../../protocol/messages.ts';
+import type { EpochJudge, JudgedEpoch } from '../../protocol/epoch-judge.ts';
+import type { ReleaseResponse, TenantEpoch } from '../../protocol/messages.ts';
 import type { OwnerPolicy } from '../../protocol/owner.ts';
 import { toProblem } from '../../protocol/problem.ts';
 import { unwrapDataKey } from '../../protocol/wrap.ts';
@@ -19,7 +20,7 @@ import { type OpenKey, type TenantKeys, wipe } from './tenant-keys.ts';
 export interface ReleaseItem { readonly tenant_id: string; readonly job_id: string; readonly header: string }
 type Answer = ReleaseResponse['items'][number];
 
-export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'>; /** Of the cell: see {@link placeOf}. */ readonly region: string }
+export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'>; /** Of the cell: see {@link placeOf}. */ readonly region: string; readonly epochs: Pick<EpochJudge, 'judge' | 'requireStill'> }
 
 /** Refusals that no other counter, and no waiting, would change: the job ends. */
 const PERMANENT: ReadonlySet<string> = new Set<RefusalCode>([
@@ -31,11 +32,14 @@ interface Judged {
   readonly item: ReleaseItem;
   readonly parsed?: ParsedHeader;
   readonly opened?: { keyId: string; dataKey: Uint8Array };
+  readonly epoch?: JudgedEpoch;
   readonly error?: unknown;
 }
 
 /** One answer per item, in order. Never throws for an item. */
-export async function release(deps: ReleaseDeps, session: BrokerSession, policy: OwnerPolicy, items: readonly ReleaseItem[]): Promise<ReleaseResponse> {
+export async function release(deps: ReleaseDeps, session: BrokerSession, policy: OwnerPolicy, items: readonly ReleaseItem[], shown: readonly TenantEpoch[] = []): Promise<ReleaseResponse> {
+  const proofs = new Map(shown.map(({ tenant_id, ...proof }) => [tenant_id, proof]));
+  const epochOf = (tenantId: string): Promise<JudgedEpoch> => deps.epochs.judge(tenantId, policy, proofs.get(tenantId) ?? { promises: [] });
   const keyrings = new Map<string, Promise<OpenKey[]>>();
   const keysOf = (tenantId: string): Promise<OpenKey[]> => {
     let keys = keyrings.get(tenantId);
@@ -48,16 +52,16 @@ export async function release(deps: ReleaseDeps, session: BrokerSession, policy:
   const place = placeOf(session.claims, deps.region);
   const judged: Judged[] = [];
   try {
-    for (const item of items) judged.push(await judge(item, session, place, policy, keysOf));
+    for (const item of items) judged.push(await judge(item, session, place, policy, keysOf, epochOf));
     const receipts = await record(deps.receipts, session, place, judged);
-    return { items: await Promise.all(judged.map((each, i) => answer(each, receipts[i], session))) };
+    return { items: await Promise.all(judged.map((each, i) => answer(each, receipts[i], session, deps))) };
   } finally {
     for (const { opened } of judged) opened?.dataKey.fill(0);
     for (const keys of await Promise.allSettled(keyrings.values())) if (keys.status === 'fulfilled') wipe(keys.value);
   }
 }
 
-async function judge(item: ReleaseItem, session: BrokerSession, place: Place, policy: OwnerPolicy, keysOf: (tenantId: string) => Promise<OpenKey[]>): Promise<Judged> {
+async function judge(item: ReleaseItem, session: BrokerSession, place: Place, policy: OwnerPolicy, keysOf: (tenantId: string) => Promise<OpenKey[]>, epochOf: (tenantId: string) => Promise<JudgedEpoch>): Promise<Judged> {
   let parsed: ParsedHeader | undefined;
   try {
     parsed = parseHeader(fromB64u(item.header));
@@ -66,6 +70,7 @@ async function judge(item: ReleaseItem, session: BrokerSession, place: Place, po
     const rule = tenantRule(policy, item.tenant_id);
     checkMessage(policy, rule, context);
     checkWorkload(policy, rule, context.compliance_zone, session.claims, place);
+    const epoch = await epochOf(item.tenant_id);
     const opened = await unwrap(parsed, await keysOf(item.tenant_id));
     try {
       await checkDataKey(parsed, opened.dataKey);
@@ -73,7 +78,7 @@ async function judge(item: ReleaseItem, session: BrokerSession, place: Place, po
       opened.dataKey.fill(0);
       throw error;
     }
-    return { item, parsed, opened };
+    return { item, parsed, opened, epoch };
   } catch (error) {
     return { item, ...(parsed === undefined ? {} : { parsed }), error };
   }
@@ -109,7 +114,7 @@ async function record(receipts: Pick<Receipts, 'append'>, session: BrokerSession
   }
 }
 
-function entry({ item, parsed, opened, error }: Judged, session: BrokerSession, { origin }: Place): ReceiptEntry {
+function entry({ item, parsed, opened, epoch, error }: Judged, session: BrokerSession, { origin }: Place): ReceiptEntry {
   return {
     operation: opened === undefined ? 'refused' : 'released',
     tenant_id: item.tenant_id,
@@ -122,17 +127,20 @@ function entry({ item, parsed, opened, error }: Judged, session: BrokerSession, 
     claims_digest: session.claimsDigest,
     ...(parsed === undefined ? {} : { message_id: b64u(parsed.messageId) }),
     policy_revision: session.payload.policy_revision,
+    ...(epoch?.until === undefined ? {} : { epoch: epoch.epoch }),
     ...(opened === undefined ? { code: codeOf(error) } : {}),
   };
 }
 
-async function answer({ item, parsed, opened, error }: Judged, receipt: string | undefined, session: BrokerSession): Promise<Answer> {
+async function answer({ item, parsed, opened, epoch, error }: Judged, receipt: string | undefined, session: BrokerSession, { epochs }: Pick<ReleaseDeps, 'epochs'>): Promise<Answer> {
   const { job_id } = item;
   try {
-    if (parsed === undefined || opened === undefined) throw error;
+    if (parsed === undefined || opened === undefined || epoch === undefined) throw error;
     if (receipt === undefined) refuse('RECEIPT_NOT_STORED', 'receipts', 'Nothing was released. Try again once the gateway stores receipts.');
     const info = releaseInfo(session.claimsDigest, session.policyDigest);
     const data_key = await seal(session.receivingKey, info, releaseAad(item.tenant_id, job_id, parsed.messageId), opened.dataKey);
+    // Receipts take as long as the gateway likes: what ended meanwhile is not answered.
+    epochs.requireStill(epoch);
     return { job_id, ok: true, data_key, receipt };
   } catch (failure) {
     const problem = toProblem(failure);
