@@ -60,7 +60,7 @@ export class GcpK8sStack extends CellStack {
     const blue = gateways('blue', 100);
     const green = canaryPercent > 0 ? gateways('green', canaryPercent) : undefined;
     new K8sEdge(this, 'edge', {
-      namespace: gateway.name, domains: [`gcp.${environment.domain}`, environment.domain], blue: blue.service, ...(green === undefined ? {} : { green: green.service }), canaryPercent, names: edgeNames(named), internalAddress: named('gcp-generic', 'gateway-internal'),
+      namespace: gateway.name, domains: [environment.hosts.gcp, `api.${environment.domain}`], blue: blue.service, ...(green === undefined ? {} : { green: green.service }), canaryPercent, names: edgeNames(named), internalAddress: named('gcp-generic', 'gateway-internal'),
     });
 
     const counter = new CellNamespace(this, 'counter', {

@@ -81,8 +81,8 @@ export class GcpStack extends CellStack {
       keyId: infra.keyId, serviceAccount: accounts.broker.email, ...gcp.brokers, canaryPercent: environment.canaryPercent, tags, dependsOn: [...ready, infra.grant],
     });
 
-    const host = `gcp.${environment.domain}`;
-    new Edge(this, 'edge', { named, domains: [host, environment.domain], requestsPerMinute: 600, tags });
+    const host = environment.hosts.gcp;
+    new Edge(this, 'edge', { named, domains: [host, `api.${environment.domain}`], requestsPerMinute: 600, tags });
     const observability = new Observability(this, 'observability', {
       named, project, contact: environment.contact, sloTarget: environment.sloTarget, lagLimitSeconds: TIERS[environment.tier].rpoSeconds || 5, queueLimitSeconds: 300, host, database: named('cloud-sql', 'ledger'), tags,
     });
