@@ -39,7 +39,7 @@ export class AwsStack extends CellStack {
 
     const identity = new Identity(this, 'identity', {
       named, account, regions, environment: e.name, repository: e.repository, prefix, state: { bucket: state['bucket'] ?? '', region: state['region'] ?? '', kmsAlias: state['kmsKey'] ?? '' },
-      sealedBuckets: ['images', 'images-copy', 'audit', 'access-logs'].map(bucket), enclaveBucket: bucket('eif'), protect: e.protect,
+      sealedBuckets: ['images', 'images-copy', 'audit', 'audit-copy', 'access-logs', 'access-logs-copy'].map(bucket), enclaveBucket: bucket('eif'), protect: e.protect,
     });
     const { keyAdmin, breakGlass, apply, plan, boundary, workloads } = identity;
     const keys = { standbyRegion, rotationDays: e.keys.rotationDays, deletionDays: e.keys.deletionDays, protect: e.protect };
@@ -58,7 +58,7 @@ export class AwsStack extends CellStack {
       named, account, region, standbyRegion, keyArn: infraKey.arn, standbyKeyArn: infraKey.replicaArn, boundary, lockMode, imageLockDays: e.aws.objectLockDays.images, eifLockDays: e.aws.objectLockDays.eif, logDays: e.retention.logs, protect: e.protect,
     });
     new Audit(this, 'audit', {
-      named, account, region, logs, logPrefix, boundary, lock: { mode: lockMode, days: e.retention.audit }, accessLogs: store.accessLogs.name, dataKeys: [dataKey.arn, dataKey.replicaArn], dataBuckets: [store.images.arn, store.eif.arn], breakGlassRole: breakGlass,
+      named, account, region, logs, logPrefix, boundary, lock: { mode: lockMode, days: e.retention.audit }, accessLogs: store.accessLogs.name, standby: { region: standbyRegion, keyArn: infraKey.replicaArn, accessLogs: store.standbyLogs.name }, dataKeys: [dataKey.arn, dataKey.replicaArn], dataBuckets: [store.images.arn, store.eif.arn], breakGlassRole: breakGlass,
       alertTopic, deliveryTopicName: alerts.deliveryTopicName, threatDetection: e.aws.threatDetection, protect: e.protect,
     });
     const data = new Data(this, 'data', {

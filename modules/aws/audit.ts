@@ -12,6 +12,7 @@ import type { Namer } from '../naming.ts';
 import { Bucket, type ObjectLock } from './bucket.ts';
 import { type LogSettings, logGroup } from './log-group.ts';
 import { service, serviceRole, when } from './policy.ts';
+import { Replication } from './replication.ts';
 
 export const AUDIT_NAMESPACE = 'ccc/audit';
 
@@ -24,6 +25,8 @@ export interface AuditProps {
   readonly boundary: string;
   readonly lock: ObjectLock;
   readonly accessLogs: string;
+  /** Of the copy: losing this region must not lose its trail. */
+  readonly standby: { readonly region: string; readonly keyArn: string; readonly accessLogs: string };
   /** Arns: the attested key and its replica; buckets whose every read and write is recorded; the role whose sessions raise an alarm. */
   readonly dataKeys: readonly string[];
   readonly dataBuckets: readonly string[];
@@ -44,18 +47,23 @@ export class Audit extends Construct {
 
   constructor(scope: Construct, id: string, props: AuditProps) {
     super(scope, id);
-    const { named, account, region, logs, logPrefix, boundary, lock, accessLogs, dataKeys, dataBuckets, breakGlassRole, alertTopic, deliveryTopicName, threatDetection, protect } = props;
+    const { named, account, region, logs, logPrefix, boundary, lock, accessLogs, standby, dataKeys, dataBuckets, breakGlassRole, alertTopic, deliveryTopicName, threatDetection, protect } = props;
     const name = named('s3-bucket', 'audit');
     const trailName = named('aws-generic', 'trail');
     const trailed = [when('StringEquals', 'aws:SourceArn', trailArn(named, region, account))];
+    const lifecycle = { staleDays: 30, coldDays: 90, expireDays: lock.days + 30 };
     const bucket = new Bucket(this, 'bucket', {
-      name, keyArn: logs.keyArn, lock, lifecycle: { staleDays: 30, coldDays: 90, expireDays: lock.days + 30 }, accessLogs, protect,
+      name, keyArn: logs.keyArn, lock, lifecycle, accessLogs, protect,
       policy: [
         { sid: 'TrailCheck', actions: ['s3:GetBucketAcl'], resources: [`arn:aws:s3:::${name}`], principals: service('cloudtrail.amazonaws.com'), condition: trailed },
         { sid: 'TrailWrite', actions: ['s3:PutObject'], resources: [`arn:aws:s3:::${name}/AWSLogs/${account}/*`], principals: service('cloudtrail.amazonaws.com'), condition: [...trailed, when('StringEquals', 's3:x-amz-acl', 'bucket-owner-full-control')] },
       ],
     });
     this.bucketName = name;
+    const copy = new Bucket(this, 'bucket-copy', { name: named('s3-bucket', 'audit-copy'), region: standby.region, keyArn: standby.keyArn, lock, lifecycle, accessLogs: standby.accessLogs, protect });
+    new Replication(this, 'replication', {
+      roleName: named('iam-role', 'audit-replication'), account, boundary, region, standbyRegion: standby.region, keyArn: logs.keyArn, standbyKeyArn: standby.keyArn, pairs: { audit: { from: bucket, to: copy } },
+    });
     const group = logGroup(this, 'trail-logs', `${logPrefix}trail`, logs);
     const role = serviceRole(this, 'trail-role', { name: named('iam-role', 'trail'), principal: 'cloudtrail.amazonaws.com', account, boundary }, [
       { sid: 'Write', actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [`${group.arn}:log-stream:*`] },

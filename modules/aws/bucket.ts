@@ -32,6 +32,7 @@ export interface BucketProps {
 
 export class Bucket extends Construct {
   readonly name: string;
+  readonly id: string;
   readonly arn: string;
   /** Replication waits for it. */
   readonly versioning: S3BucketVersioningA;
@@ -73,6 +74,7 @@ export class Bucket extends Construct {
       ]),
     });
     this.name = name;
+    this.id = bucket.id;
     this.arn = bucket.arn;
   }
 }

@@ -29,6 +29,8 @@ export class Firewall extends Construct {
         managed(2, 'AWSManagedRulesKnownBadInputsRuleSet'),
         // Bodies are ciphertext, larger than what the firewall looks at and free to contain any bytes: rules on bodies count, all others block.
         managed(3, 'AWSManagedRulesCommonRuleSet', ['SizeRestrictions_BODY', 'CrossSiteScripting_BODY', 'GenericLFI_BODY', 'GenericRFI_BODY', 'EC2MetaDataSSRF_BODY']),
+        // Counts only: clients in clouds and behind VPNs are welcome, and its labels say where an attack comes from.
+        managed(4, 'AWSManagedRulesAnonymousIpList', ['AnonymousIPList', 'HostingProviderIPList']),
       ],
     });
     this.name = acl.name;

@@ -29,8 +29,8 @@ export function boundaryStatements({ account, regions, prefix }: BoundaryOf): St
       // Services whole, since a managed policy holds 6,144 characters; what must not be is denied below. Keys one by one, as everywhere.
       sid: 'Services', resources: all,
       actions: [
-        ...['access-analyzer', 'acm', 'application-autoscaling', 'autoscaling', 'backup', 'backup-storage', 'budgets', 'ce', 'cloudtrail', 'cloudwatch', 'ec2', 'ecr', 'elasticloadbalancing', 'events', 'guardduty', 'logs', 'rds', 'rds-db', 'route53', 's3', 'secretsmanager', 'shield', 'sns', 'sts', 'tag', 'wafv2'].map((name) => `${name}:*`),
-        'kms:CancelKeyDeletion', 'kms:CreateAlias', 'kms:CreateKey', 'kms:Decrypt', 'kms:DeleteAlias', 'kms:DescribeKey', 'kms:DisableKey', 'kms:EnableKey', 'kms:EnableKeyRotation', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus', 'kms:ListAliases', 'kms:ListGrants', 'kms:ListKeyPolicies',
+        ...['access-analyzer', 'acm', 'application-autoscaling', 'autoscaling', 'backup', 'backup-storage', 'budgets', 'ce', 'cloudtrail', 'cloudwatch', 'ec2', 'ecr', 'elasticloadbalancing', 'events', 'guardduty', 'logs', 'rds', 'rds-db', 'route53', 's3', 'secretsmanager', 'shield', 'sns', 'tag', 'wafv2'].map((name) => `${name}:*`),
+        'sts:GetCallerIdentity', 'kms:CancelKeyDeletion', 'kms:CreateAlias', 'kms:CreateKey', 'kms:Decrypt', 'kms:DeleteAlias', 'kms:DescribeKey', 'kms:DisableKey', 'kms:EnableKey', 'kms:EnableKeyRotation', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus', 'kms:ListAliases', 'kms:ListGrants', 'kms:ListKeyPolicies',
         'kms:ListKeyRotations', 'kms:ListKeys', 'kms:ListResourceTags', 'kms:PutKeyPolicy', 'kms:ReEncryptFrom', 'kms:ReEncryptTo', 'kms:ReplicateKey', 'kms:RevokeGrant', 'kms:RotateKeyOnDemand', 'kms:ScheduleKeyDeletion', 'kms:TagResource', 'kms:UntagResource', 'kms:UpdateAlias', 'kms:UpdateKeyDescription', 'kms:UpdatePrimaryRegion',
       ],
     },

@@ -101,11 +101,11 @@ export class Network extends Construct {
       policy: policyDocument(this, 's3-endpoint-policy', [
         { sid: 'OwnBuckets', actions: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:ListBucket'], resources: buckets.flatMap((name) => [`arn:aws:s3:::${name}`, `arn:aws:s3:::${name}/*`]), principals: ANYONE, condition: [when('StringEquals', 'aws:PrincipalAccount', account), when('StringEquals', 'aws:ResourceAccount', account)] },
         // Where ECR of this region keeps layers (Amazon ECR User Guide, "Create the Amazon S3 gateway endpoint").
-        { sid: 'ImageLayers', actions: ['s3:GetObject'], resources: [`arn:aws:s3:::prod-${region}-starport-layer-bucket/*`], principals: ANYONE },
+        { sid: 'ImageLayers', actions: ['s3:GetObject'], resources: [`arn:aws:s3:::prod-${region}-starport-layer-bucket/*`], principals: ANYONE, condition: [when('StringEquals', 'aws:PrincipalAccount', account)] },
       ]),
     });
     for (const [name, actions] of Object.entries(ENDPOINTS)) {
-      const own: Statement = { sid: 'OwnAccount', actions: [...actions], resources: ['*'], principals: ANYONE, condition: [when('StringEquals', 'aws:PrincipalAccount', account)] };
+      const own: Statement = { sid: 'OwnAccount', actions: [...actions], resources: [name === 'kms' ? `arn:aws:kms:${region}:${account}:key/*` : '*'], principals: ANYONE, condition: [when('StringEquals', 'aws:PrincipalAccount', account)] };
       const part = name.replace('.', '-');
       new VpcEndpoint(this, `${part}-endpoint`, {
         vpcId: vpc.id, serviceName: `com.amazonaws.${region}.${name}`, vpcEndpointType: 'Interface', privateDnsEnabled: true, subnetIds: [...this.subnets.endpoints], securityGroupIds: [this.groups.endpoints],

@@ -4,12 +4,12 @@
  */
 import { EcrLifecyclePolicy } from '@cdktf/provider-aws/lib/ecr-lifecycle-policy/index.js';
 import { EcrRepository } from '@cdktf/provider-aws/lib/ecr-repository/index.js';
-import { S3BucketReplicationConfigurationA } from '@cdktf/provider-aws/lib/s3-bucket-replication-configuration/index.js';
 import { Fn } from 'cdktf';
 import { Construct } from 'constructs';
 import type { Namer } from '../naming.ts';
 import { Bucket, type ObjectLock } from './bucket.ts';
-import { fromAccount, serviceRole, service, when } from './policy.ts';
+import { fromAccount, service, type Statement, when } from './policy.ts';
+import { Replication } from './replication.ts';
 
 export interface StoreProps {
   readonly named: Namer;
@@ -32,6 +32,8 @@ export class Store extends Construct {
   readonly images: Bucket;
   readonly eif: Bucket;
   readonly accessLogs: Bucket;
+  /** S3 delivers access logs within a region only. */
+  readonly standbyLogs: Bucket;
   readonly repositoryArn: string;
   readonly repositoryName: string;
 
@@ -39,44 +41,31 @@ export class Store extends Construct {
     super(scope, id);
     const { named, account, region, standbyRegion, keyArn, standbyKeyArn, boundary, lockMode, imageLockDays, eifLockDays, logDays, protect } = props;
     const logs = named('s3-bucket', 'access-logs');
-    // No default retention here: S3 refuses to deliver access logs into a bucket that has one. Versions and the boundary's denial of DeleteObjectVersion keep them.
+    const standbyLogs = named('s3-bucket', 'access-logs-copy');
+    const s3Logs = (name: string): Statement => ({ sid: 'S3Logs', actions: ['s3:PutObject'], resources: [`arn:aws:s3:::${name}/s3/*`], principals: service('logging.s3.amazonaws.com'), condition: [fromAccount(account)] });
+    // No default retention on these: S3 refuses to deliver access logs into a bucket that has one. Versions, and the boundary's denial of DeleteObjectVersion, keep them.
+    const lifecycle = { staleDays: 30, expireDays: logDays };
     this.accessLogs = new Bucket(this, 'access-logs', {
-      name: logs, lifecycle: { staleDays: 30, expireDays: logDays }, protect,
+      name: logs, lifecycle, protect,
       policy: [
-        { sid: 'S3Logs', actions: ['s3:PutObject'], resources: [`arn:aws:s3:::${logs}/s3/*`], principals: service('logging.s3.amazonaws.com'), condition: [fromAccount(account)] },
-        { sid: 'LoadBalancerLogs', actions: ['s3:PutObject'], resources: [`arn:aws:s3:::${logs}/alb/AWSLogs/${account}/*`, `arn:aws:s3:::${logs}/alb-connections/AWSLogs/${account}/*`, `arn:aws:s3:::${logs}/nlb/AWSLogs/${account}/*`], principals: service('logdelivery.elasticloadbalancing.amazonaws.com'), condition: [when('ArnLike', 'aws:SourceArn', `arn:aws:elasticloadbalancing:${region}:${account}:loadbalancer/*`)] },
+        s3Logs(logs),
+        { sid: 'LoadBalancerLogs', actions: ['s3:PutObject'], resources: ['alb', 'alb-connections', 'nlb'].map((part) => `arn:aws:s3:::${logs}/${part}/AWSLogs/${account}/*`), principals: service('logdelivery.elasticloadbalancing.amazonaws.com'), condition: [when('ArnLike', 'aws:SourceArn', `arn:aws:elasticloadbalancing:${region}:${account}:loadbalancer/*`)] },
         { sid: 'NetworkLogs', actions: ['s3:PutObject'], resources: [`arn:aws:s3:::${logs}/nlb/AWSLogs/${account}/*`], principals: service('delivery.logs.amazonaws.com'), condition: [fromAccount(account)] },
         { sid: 'NetworkLogsCheck', actions: ['s3:GetBucketAcl', 's3:ListBucket'], resources: [`arn:aws:s3:::${logs}`], principals: service('delivery.logs.amazonaws.com'), condition: [fromAccount(account)] },
       ],
     });
+    this.standbyLogs = new Bucket(this, 'access-logs-copy', { name: standbyLogs, region: standbyRegion, lifecycle, protect, policy: [s3Logs(standbyLogs)] });
     const own = { keyArn, accessLogs: this.accessLogs.name, protect };
     this.images = new Bucket(this, 'images', { ...own, name: named('s3-bucket', 'images'), lock: { mode: lockMode, days: imageLockDays }, lifecycle: { staleDays: imageLockDays + 1 } });
     this.eif = new Bucket(this, 'eif', { ...own, name: named('s3-bucket', 'eif'), lock: { mode: lockMode, days: eifLockDays }, lifecycle: { staleDays: eifLockDays + 1 } });
 
     const copy = (part: string, days: number): Bucket => new Bucket(this, `${part}-copy`, {
-      name: named('s3-bucket', `${part}-copy`), region: standbyRegion, keyArn: standbyKeyArn, lock: { mode: lockMode, days }, lifecycle: { staleDays: days + 1 }, protect,
+      name: named('s3-bucket', `${part}-copy`), region: standbyRegion, keyArn: standbyKeyArn, accessLogs: this.standbyLogs.name, lock: { mode: lockMode, days }, lifecycle: { staleDays: days + 1 }, protect,
     });
-    const pairs = [['images', this.images, copy('images', imageLockDays)], ['eif', this.eif, copy('eif', eifLockDays)]] as const;
-    const role = serviceRole(this, 'replication', { name: named('iam-role', 'replication'), principal: 's3.amazonaws.com', account, boundary }, [
-      { sid: 'Buckets', actions: ['s3:GetReplicationConfiguration', 's3:ListBucket'], resources: pairs.map(([, from]) => from.arn) },
-      { sid: 'Read', actions: ['s3:GetObjectVersionForReplication', 's3:GetObjectVersionAcl', 's3:GetObjectVersionTagging', 's3:GetObjectRetention', 's3:GetObjectLegalHold'], resources: pairs.map(([, from]) => `${from.arn}/*`) },
-      { sid: 'Write', actions: ['s3:ReplicateObject', 's3:ReplicateDelete', 's3:ReplicateTags'], resources: pairs.map(([, , to]) => `${to.arn}/*`) },
-      { sid: 'Open', actions: ['kms:Decrypt'], resources: [keyArn], condition: [when('StringEquals', 'kms:ViaService', `s3.${region}.amazonaws.com`)] },
-      { sid: 'Close', actions: ['kms:Encrypt', 'kms:GenerateDataKey'], resources: [standbyKeyArn], condition: [when('StringEquals', 'kms:ViaService', `s3.${standbyRegion}.amazonaws.com`)] },
-    ]);
-    for (const [part, from, to] of pairs) {
-      new S3BucketReplicationConfigurationA(this, `${part}-replication`, {
-        bucket: from.name, role: role.arn, dependsOn: [from.versioning, to.versioning],
-        rule: [{
-          id: 'standby', status: 'Enabled', priority: 0, filter: { prefix: '' }, deleteMarkerReplication: { status: 'Enabled' }, sourceSelectionCriteria: { sseKmsEncryptedObjects: { status: 'Enabled' } },
-          destination: {
-            bucket: to.arn, storageClass: 'STANDARD', encryptionConfiguration: { replicaKmsKeyId: standbyKeyArn },
-            // Time control: an alarmed promise of 15 minutes.
-            replicationTime: { status: 'Enabled', time: { minutes: 15 } }, metrics: { status: 'Enabled', eventThreshold: { minutes: 15 } },
-          },
-        }],
-      });
-    }
+    new Replication(this, 'replication', {
+      roleName: named('iam-role', 'replication'), account, boundary, region, standbyRegion, keyArn, standbyKeyArn,
+      pairs: { images: { from: this.images, to: copy('images', imageLockDays) }, eif: { from: this.eif, to: copy('eif', eifLockDays) } },
+    });
 
     const repository = new EcrRepository(this, 'gateway', {
       name: named('aws-generic', 'gateway'), imageTagMutability: 'IMMUTABLE', imageScanningConfiguration: { scanOnPush: true }, encryptionConfiguration: [{ encryptionType: 'KMS', kmsKey: keyArn }], forceDelete: false, lifecycle: { preventDestroy: protect },
