@@ -70,7 +70,7 @@ async function main(): Promise<number> {
   await ensureDefaultModel(note);
   if (wanted('counting')) { note('counting'); sections.push(await counting(quick ? 30 : 150)); }
   if (wanted('verify')) { note('verifying'); sections.push(await verifying(quick ? 200 : 1000)); }
-  if (wanted('evidence')) { note('evidence of every kind'); sections.push(await evidence(quick ? 40 : 300)); }
+  if (wanted('evidence')) { note('evidence of every kind'); sections.push(...await evidence(quick ? 40 : 300)); }
   if (wanted('cell')) postgres = await cellParts(quick, sections);
   if (wanted('demo')) { note('demo, in a clone'); sections.push(await demo(1)); }
 
