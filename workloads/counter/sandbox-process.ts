@@ -1,7 +1,6 @@
 /** One child process of the sandbox: started with least rights, asked one thing at a time, killed when it breaks a cap. */
 import { spawn } from 'node:child_process';
-import { realpathSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFileSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -43,9 +42,13 @@ function nodeFlags(program: string, modelFile: string): string[] {
   return ['--permission', '--allow-addons', ...readable.map((path) => `--allow-fs-read=${path}`), `--max-old-space-size=${MAX_HEAP_MB}`, '--disallow-code-generation-from-strings', '--no-warnings'];
 }
 
-async function residentBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '');
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
+/** The kernel makes this file up as it is read: nothing to wait for. */
+function residentBytes(pid: number): number {
+  try {
+    return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
 }
 
 function parse(line: string): Message | undefined {
@@ -98,7 +101,7 @@ export function startProcess(program: string, model: string): SandboxProcess {
       left -= Math.min(now - last, 2 * WATCH_MS);
       last = now;
       if (left <= 0) return die('timeout');
-      void residentBytes(child.pid as number).then((rss) => { if (rss > (waiting[0]?.caps.maxRssBytes ?? Infinity)) die('memory'); });
+      if (residentBytes(child.pid as number) > (waiting[0]?.caps.maxRssBytes ?? Infinity)) die('memory');
     }, WATCH_MS);
   }
 

@@ -50,9 +50,9 @@ export async function openBlobs({ folder }: { folder: string }): Promise<Blobs> 
   async function syncNames(path: string): Promise<void> {
     const second = dirname(path);
     await syncFolder(second);
-    for (const folder_ of [second, dirname(second)]) {
-      if (lasting.has(folder_)) return;
-      await syncFolder(dirname(folder_));
+    for (const each of [second, dirname(second)]) {
+      if (lasting.has(each)) return void lasting.add(second);
+      await syncFolder(dirname(each));
     }
     // Only now, and the lower one last: whoever finds it here need not look further.
     lasting.add(dirname(second)).add(second);
