@@ -105,6 +105,8 @@ export interface GcpSettings {
   readonly confidentialSpaceImage: string;
   /** Who may rotate and destroy keys, and neither use nor grant them: `group:` or `user:` and an address. */
   readonly keyAdministrators: string;
+  /** Google group above those that Kubernetes roles name; the service prescribes the name before the @. */
+  readonly rbacGroup: string;
   /** Images of others, mirrored into the cell's own registry (nodes have no way to the internet), by digest. */
   readonly mirrored: { readonly devicePlugin: string; readonly sqlProxy: string; readonly metricsAdapter: string };
 }
@@ -202,7 +204,7 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       project: 'ccc-dev-d7k2', projectNumber: '111111111111', billingAccount: '111111-222222-333333', region: 'us-central1', standbyRegion: 'us-east4', zones: ['us-central1-a', 'us-central1-b', 'us-central1-c'],
       keyLocation: 'us-central1', snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 2 }, brokers: { min: 1, max: 2 },
       networkCidr: '10.40.0.0/16', database: { tier: 'db-custom-2-7680', diskGb: 20 },
-      gateways: { min: 1, max: 2 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-dev-key-admins@example.com', mirrored: GCP_MIRRORED,
+      gateways: { min: 1, max: 2 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-dev-key-admins@example.com', rbacGroup: 'gke-security-groups@example.com', mirrored: GCP_MIRRORED,
     },
   },
   staging: {
@@ -223,7 +225,7 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       project: 'ccc-staging-s4m9', projectNumber: '222222222222', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
       keyLocation: 'europe-west4', snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 4 }, brokers: { min: 2, max: 4 },
       networkCidr: '10.41.0.0/16', database: { tier: 'db-custom-4-15360', diskGb: 50 },
-      gateways: { min: 2, max: 4 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-staging-key-admins@example.com', mirrored: GCP_MIRRORED,
+      gateways: { min: 2, max: 4 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-staging-key-admins@example.com', rbacGroup: 'gke-security-groups@example.com', mirrored: GCP_MIRRORED,
     },
   },
   prod: {
@@ -244,7 +246,7 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
       project: 'ccc-prod-p1x8', projectNumber: '333333333333', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
       keyLocation: 'europe-west4', snpMachineType: 'n2d-standard-8', tdxMachineType: 'c3-standard-8', brokerMachineType: 'c3-standard-4', counters: { min: 3, max: 24 }, brokers: { min: 3, max: 6 },
       networkCidr: '10.42.0.0/16', database: { tier: 'db-custom-8-30720', diskGb: 100 },
-      gateways: { min: 3, max: 12 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-prod-key-admins@example.com', mirrored: GCP_MIRRORED,
+      gateways: { min: 3, max: 12 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-prod-key-admins@example.com', rbacGroup: 'gke-security-groups@example.com', mirrored: GCP_MIRRORED,
     },
   },
 };
@@ -307,6 +309,7 @@ export function checkEnvironment(e: Environment): void {
   need(TEE_SIZES.gcpSnp.test(e.gcp.gatewayMachineType), at('gcp.gatewayMachineType'), e.gcp.gatewayMachineType, 'an N2D machine type, as n2d-standard-4: the project refuses VMs that are not confidential');
   need(/^projects\/confidential-space-images\/global\/images\/confidential-space-[0-9]{6}$/.test(e.gcp.confidentialSpaceImage), at('gcp.confidentialSpaceImage'), e.gcp.confidentialSpaceImage, 'a dated production image of Confidential Space, never a family, never a debug image');
   need(/^(?:group|user):[^\s@:]+@[^\s@:]+\.[a-z]{2,}$/.test(e.gcp.keyAdministrators), at('gcp.keyAdministrators'), e.gcp.keyAdministrators, 'group: or user: and an e-mail address');
+  need(/^gke-security-groups@[a-z0-9.-]+\.[a-z]{2,}$/.test(e.gcp.rbacGroup), at('gcp.rbacGroup'), e.gcp.rbacGroup, 'gke-security-groups@ and a domain');
   need(/^10\.[0-9]{1,3}\.0\.0\/16$/.test(e.gcp.networkCidr), at('gcp.networkCidr'), e.gcp.networkCidr, 'a /16 of 10.0.0.0/8');
   need(/^[a-z][a-z0-9-]{4,28}[a-z0-9]$/.test(e.gcp.project), at('gcp.project'), e.gcp.project, 'a project id: 6 to 30 lower-case letters, digits and hyphens');
   need(/^[0-9]{6,19}$/.test(e.gcp.projectNumber), at('gcp.projectNumber'), e.gcp.projectNumber, 'a project number');

@@ -2,6 +2,7 @@
 import { DataGoogleProject } from '@cdktf/provider-google/lib/data-google-project/index.js';
 import { ProjectService } from '@cdktf/provider-google/lib/project-service/index.js';
 import type { Construct } from 'constructs';
+import { stateStore } from '../modules/backend.ts';
 import { cellFile } from '../modules/cell-config.ts';
 import { CellStack, type CellStackProps } from '../modules/cell-stack.ts';
 import { TIERS } from '../modules/environments.ts';
@@ -21,6 +22,7 @@ import { InfraKey } from '../modules/gcp/infra-key.ts';
 import { KeyDuties } from '../modules/gcp/key-duties.ts';
 import { Network } from '../modules/gcp/network.ts';
 import { Observability } from '../modules/gcp/observability.ts';
+import { RestoreTest } from '../modules/gcp/restore-test.ts';
 import { Store } from '../modules/gcp/store.ts';
 import { cellVariable } from '../modules/gcp/token-condition.ts';
 import { MeasurementGate } from '../modules/measurement-gate.ts';
@@ -28,7 +30,7 @@ import { googleProvider } from '../modules/providers.ts';
 import { tagsOf } from '../modules/tags.ts';
 
 const APIS = [
-  'artifactregistry', 'billingbudgets', 'binaryauthorization', 'certificatemanager', 'cloudkms', 'compute', 'confidentialcomputing', 'container', 'containeranalysis', 'dns', 'iam', 'iamcredentials', 'logging', 'monitoring', 'orgpolicy', 'servicenetworking', 'sqladmin', 'storage', 'sts',
+  'artifactregistry', 'billingbudgets', 'binaryauthorization', 'certificatemanager', 'cloudkms', 'cloudscheduler', 'compute', 'confidentialcomputing', 'container', 'containeranalysis', 'dns', 'iam', 'iamcredentials', 'logging', 'monitoring', 'orgpolicy', 'servicenetworking', 'sqladmin', 'storage', 'sts', 'workflows',
 ] as const;
 
 export class GcpStack extends CellStack {
@@ -46,14 +48,14 @@ export class GcpStack extends CellStack {
     const ready = [...apis, projectOfTable];
 
     new Guardrails(this, 'guardrails', { project, residency: environment.residency.gcp });
-    new Identity(this, 'identity', { named, project, projectNumber, repository: environment.repository, githubEnvironment: environment.name });
-    const accounts = new Accounts(this, 'accounts', { named, project });
+    const identity = new Identity(this, 'identity', { named, project, projectNumber, repository: environment.repository, githubEnvironment: environment.name, stateBucket: stateStore(environment, 'gcp')['bucket'] ?? '' });
+    const accounts = new Accounts(this, 'accounts', { named, project, deployer: identity.apply.member });
 
     const settings = { named, rotationDays: keys.rotationDays, deletionDays: keys.deletionDays, protect };
     const cell = cellVariable(cellFile(environment, 'gcp').json);
     const broker = accountEmail(named, 'broker', project);
     const attested = new AttestedKey(this, 'attested-key', { ...settings, location: gcp.keyLocation, token: { lock, project, projectNumber, zones, serviceAccount: broker, cell } });
-    const infra = new InfraKey(this, 'infra-key', { ...settings, part: 'infra', location: region, projectNumber, agents: ['artifactRegistry', 'compute', 'gke', 'sql', 'storage'] });
+    const infra = new InfraKey(this, 'infra-key', { ...settings, part: 'infra', location: region, projectNumber, agents: ['artifactRegistry', 'compute', 'gke', 'sql', 'storage', 'workflows'] });
     const standby = new InfraKey(this, 'standby-key', { ...settings, part: 'standby', location: standbyRegion, projectNumber, agents: ['sql'] });
     // Who may stop the audit's key stops the audit: it is nobody's who runs data.
     const auditKey = new InfraKey(this, 'audit-key', { ...settings, part: 'audit', location: region, projectNumber, agents: ['logging', 'storage'] });
@@ -67,13 +69,15 @@ export class GcpStack extends CellStack {
 
     const audit = new Audit(this, 'audit', { named, project, region, keyId: auditKey.keyId, logDays: retention.logs, archiveDays: retention.audit, lock: environment.lock, protect, dependsOn: [...ready, auditKey.grant] });
     new Store(this, 'store', { named, region, keyId: infra.keyId, retentionDays: retention.backups, lock: environment.lock, protect, gateway: accounts.gateway.member, logBucket: audit.accessLogBucket, dependsOn: [...ready, infra.grant] });
-    new Data(this, 'data', {
+    const data = new Data(this, 'data', {
       named, region, standbyRegion, networkId: network.networkId, keyId: infra.keyId, standbyKeyId: standby.keyId, tier: gcp.database.tier, diskGb: gcp.database.diskGb, backupDays: retention.backups, protect,
       gatewayAccount: accountEmail(named, 'gateway', project), tags, dependsOn: [...ready, network.peering, infra.grant, standby.grant, accounts.gateway],
     });
 
+    new RestoreTest(this, 'restore-test', { named, project, region, instance: data.instanceName, keyId: infra.keyId, deployer: identity.apply.member, tags, dependsOn: ready });
+
     new Fleet(this, 'fleet', {
-      named, project, region, zones, networkId: network.networkId, subnetId: network.nodeSubnetId, keyId: infra.keyId, gatewayNodes: accounts.gatewayNodes.email, counterNodes: accounts.counterNodes.email, protect, tags,
+      named, project, region, zones, networkId: network.networkId, subnetId: network.nodeSubnetId, keyId: infra.keyId, gatewayNodes: accounts.gatewayNodes.email, counterNodes: accounts.counterNodes.email, rbacGroup: gcp.rbacGroup, protect, tags,
       gateways: { ...gcp.gateways, machineType: gcp.gatewayMachineType }, counters: { ...gcp.counters, snpMachineType: gcp.snpMachineType, tdxMachineType: gcp.tdxMachineType }, dependsOn: [...ready, infra.grant, images.policy],
     });
     new Brokers(this, 'brokers', {

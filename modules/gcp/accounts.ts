@@ -11,7 +11,12 @@ export const NAMESPACES = { gateway: 'ccc-gateway', counter: 'ccc-counter', metr
 const NODE_ROLES = ['roles/container.defaultNodeServiceAccount'] as const;
 const BROKER_ROLES = ['roles/confidentialcomputing.workloadUser', 'roles/logging.logWriter', 'roles/monitoring.metricWriter'] as const;
 
-export interface AccountsProps { readonly named: Namer; readonly project: string }
+export interface AccountsProps {
+  readonly named: Namer;
+  readonly project: string;
+  /** `serviceAccount:` member that makes machines which run as these accounts, and nothing else with them. */
+  readonly deployer: string;
+}
 
 export class Accounts extends Construct {
   readonly gatewayNodes: ServiceAccount;
@@ -19,7 +24,7 @@ export class Accounts extends Construct {
   readonly broker: ServiceAccount;
   readonly gateway: ServiceAccount;
 
-  constructor(scope: Construct, id: string, { named, project }: AccountsProps) {
+  constructor(scope: Construct, id: string, { named, project, deployer }: AccountsProps) {
     super(scope, id);
     const account = (part: string, displayName: string, roles: readonly string[]): ServiceAccount => {
       const made = new ServiceAccount(this, part, { accountId: accountId(named, part), displayName });
@@ -34,6 +39,9 @@ export class Accounts extends Construct {
     // Counters have no account: they pull from the gateway, attest to the broker, and ask nothing of the cloud.
     const adapter = account('metrics', 'Reader of metrics for autoscaling', ['roles/monitoring.viewer']);
 
+    for (const [part, made] of [['gateway-nodes', this.gatewayNodes], ['counter-nodes', this.counterNodes], ['broker', this.broker]] as const) {
+      new ServiceAccountIamBinding(this, `${part}-machines`, { serviceAccountId: made.name, role: 'roles/iam.serviceAccountUser', members: [deployer] });
+    }
     for (const [part, made, namespace] of [['gateway', this.gateway, NAMESPACES.gateway], ['metrics', adapter, NAMESPACES.metrics]] as const) {
       new ServiceAccountIamBinding(this, `${part}-from-cluster`, { serviceAccountId: made.name, role: 'roles/iam.workloadIdentityUser', members: [`serviceAccount:${project}.svc.id.goog[${namespace}/${part}]`] });
     }

@@ -2,7 +2,7 @@
  * The ledger: PostgreSQL on Cloud SQL. Private address only, IAM authentication only (gateways through the Cloud SQL connector, which makes client certificates;
  * no password of any user exists), two zones, a replica in the standby region, point-in-time recovery. It is no TEE: it holds ciphertext, counts and receipts.
  *
- * Restore testing has no resource of its own here: the nightly workflow clones the instance to a point in time, runs `ccc audit verify` on the clone, deletes it.
+ * Restores are tested every week (restore-test.ts).
  */
 import { SqlDatabase } from '@cdktf/provider-google/lib/sql-database/index.js';
 import { SqlDatabaseInstance, type SqlDatabaseInstanceSettings } from '@cdktf/provider-google/lib/sql-database-instance/index.js';
@@ -53,7 +53,7 @@ export class Data extends Construct {
 
     // One object for both: a replica with other flags, or without client certificates, is a hole that opens on failover.
     const settings = {
-      tier: props.tier, edition: 'ENTERPRISE', diskType: 'PD_SSD', diskSize: props.diskGb, diskAutoresize: true, deletionProtectionEnabled: protect, retainBackupsOnDelete: true, connectorEnforcement: 'REQUIRED', userLabels: { ...props.tags },
+      tier: props.tier, edition: 'ENTERPRISE', diskType: 'PD_SSD', diskSize: props.diskGb, diskAutoresize: true, deletionProtectionEnabled: protect, retainBackupsOnDelete: true, userLabels: { ...props.tags },
       ipConfiguration: { ipv4Enabled: false, privateNetwork: props.networkId, sslMode: 'TRUSTED_CLIENT_CERTIFICATE_REQUIRED', enablePrivatePathForGoogleCloudServices: false },
       databaseFlags: Object.entries(FLAGS).map(([name, value]) => ({ name, value })),
       // No query strings, no client addresses: counts and times only.

@@ -6,6 +6,7 @@
 import { ContainerCluster } from '@cdktf/provider-google/lib/container-cluster/index.js';
 import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
+import { need } from '../configuration-error.ts';
 import type { Namer } from '../naming.ts';
 import type { Tags } from '../tags.ts';
 import { RANGE_NAMES } from './network.ts';
@@ -27,6 +28,8 @@ export interface FleetProps {
   readonly gateways: Sizes & { readonly machineType: string };
   /** Nodes of each of the two pools. */
   readonly counters: Sizes & { readonly snpMachineType: string; readonly tdxMachineType: string };
+  /** Google group whose members' groups RBAC may name; the service wants this name: `gke-security-groups@` and the domain. */
+  readonly rbacGroup: string;
   readonly protect: boolean;
   readonly tags: Tags;
   readonly dependsOn: readonly ITerraformDependable[];
@@ -38,6 +41,7 @@ export class Fleet extends Construct {
   constructor(scope: Construct, id: string, props: FleetProps) {
     super(scope, id);
     const { named, project, region, zones, keyId, tags } = props;
+    need(/^gke-security-groups@[a-z0-9.-]+\.[a-z]{2,}$/.test(props.rbacGroup), `${id}.rbacGroup`, props.rbacGroup, 'gke-security-groups@ and a domain');
     const cluster = new ContainerCluster(this, 'cluster', {
       name: named('gke-cluster', 'cell'), location: region, nodeLocations: [...zones], network: props.networkId, subnetwork: props.subnetId, deletionProtection: props.protect, resourceLabels: { ...tags },
       networkingMode: 'VPC_NATIVE', ipAllocationPolicy: { clusterSecondaryRangeName: RANGE_NAMES.pods, servicesSecondaryRangeName: RANGE_NAMES.services },
@@ -50,11 +54,12 @@ export class Fleet extends Construct {
       enableShieldedNodes: true, datapathProvider: 'ADVANCED_DATAPATH', enableIntranodeVisibility: true, enableL4IlbSubsetting: true, enableLegacyAbac: false, enableKubernetesAlpha: false, inTransitEncryptionConfig: 'IN_TRANSIT_ENCRYPTION_INTER_NODE_TRANSPARENT',
       // No address of the control plane at all: its DNS name, where IAM decides. That is also how the pipeline reaches it, without a bastion.
       privateClusterConfig: { enablePrivateNodes: true, enablePrivateEndpoint: true }, controlPlaneEndpointsConfig: { dnsEndpointConfig: { allowExternalTraffic: true }, ipEndpointsConfig: { enabled: false } }, masterAuthorizedNetworksConfig: { gcpPublicCidrsAccessEnabled: false },
+      authenticatorGroupsConfig: { securityGroup: props.rbacGroup },
       masterAuth: { clientCertificateConfig: { issueClientCertificate: false } }, anonymousAuthenticationConfig: { mode: 'LIMITED' },
       rbacBindingConfig: { enableInsecureBindingSystemAuthenticated: false, enableInsecureBindingSystemUnauthenticated: false },
       workloadIdentityConfig: { workloadPool: `${project}.svc.id.goog` }, databaseEncryption: { state: 'ENCRYPTED', keyName: keyId }, binaryAuthorization: { evaluationMode: 'PROJECT_SINGLETON_POLICY_ENFORCE' },
       releaseChannel: { channel: 'REGULAR' }, securityPostureConfig: { mode: 'BASIC', vulnerabilityMode: 'VULNERABILITY_BASIC' }, gatewayApiConfig: { channel: 'CHANNEL_STANDARD' }, costManagementConfig: { enabled: true },
-      addonsConfig: { httpLoadBalancing: { disabled: false }, dnsCacheConfig: { enabled: true }, gcePersistentDiskCsiDriverConfig: { enabled: true } },
+      addonsConfig: { httpLoadBalancing: { disabled: false }, dnsCacheConfig: { enabled: false }, gcePersistentDiskCsiDriverConfig: { enabled: true } },
       dnsConfig: { clusterDns: 'CLOUD_DNS', clusterDnsScope: 'CLUSTER_SCOPE', clusterDnsDomain: 'cluster.local' },
       loggingConfig: { enableComponents: ['SYSTEM_COMPONENTS', 'WORKLOADS', 'APISERVER', 'CONTROLLER_MANAGER', 'SCHEDULER'] }, monitoringConfig: { enableComponents: ['SYSTEM_COMPONENTS', 'APISERVER', 'DEPLOYMENT', 'HPA', 'POD'], managedPrometheus: { enabled: true }, advancedDatapathObservabilityConfig: { enableMetrics: true, enableRelay: false } },
       maintenancePolicy: { recurringWindow: { startTime: '2026-01-03T02:00:00Z', endTime: '2026-01-03T08:00:00Z', recurrence: 'FREQ=WEEKLY;BYDAY=SA,SU' } },

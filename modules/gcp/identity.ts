@@ -1,10 +1,11 @@
 /**
- * Who deploys: workflows of one GitHub repository, by OIDC, through two pools that have nothing to do with the one for brokers. `plan` reads, from any branch;
+ * Who deploys: workflows of one GitHub repository, by OIDC, through two pools that have nothing to do with the one for brokers. `plan` reads, for pull requests and from main;
  * `apply` writes, only from main and the GitHub environment with approvals. Credentials last an hour. The first apply is an administrator's: it makes these.
  */
 import { IamWorkloadIdentityPool } from '@cdktf/provider-google/lib/iam-workload-identity-pool/index.js';
 import { IamWorkloadIdentityPoolProvider } from '@cdktf/provider-google/lib/iam-workload-identity-pool-provider/index.js';
 import { ProjectIamMember } from '@cdktf/provider-google/lib/project-iam-member/index.js';
+import { StorageBucketIamMember } from '@cdktf/provider-google/lib/storage-bucket-iam-member/index.js';
 import { ServiceAccount } from '@cdktf/provider-google/lib/service-account/index.js';
 import { ServiceAccountIamBinding } from '@cdktf/provider-google/lib/service-account-iam-binding/index.js';
 import { Construct } from 'constructs';
@@ -14,16 +15,23 @@ import { accountId } from './accounts.ts';
 
 export const GITHUB_ISSUER = 'https://token.actions.githubusercontent.com';
 
-const PLAN_ROLES = ['roles/viewer', 'roles/iam.securityReviewer'] as const;
+/** Reads what is configured, service by service; basic roles would also read data. */
+const PLAN_ROLES = [
+  'roles/artifactregistry.reader', 'roles/binaryauthorization.attestorsViewer', 'roles/binaryauthorization.policyViewer', 'roles/browser', 'roles/certificatemanager.viewer', 'roles/cloudkms.publicKeyViewer', 'roles/cloudkms.viewer', 'roles/cloudscheduler.viewer', 'roles/cloudsql.viewer',
+  'roles/compute.viewer', 'roles/container.viewer', 'roles/containeranalysis.notes.viewer', 'roles/dns.reader', 'roles/iam.roleViewer', 'roles/iam.securityReviewer', 'roles/iam.workloadIdentityPoolViewer', 'roles/logging.viewer', 'roles/monitoring.viewer',
+  'roles/serviceusage.serviceUsageViewer', 'roles/storage.bucketViewer', 'roles/workflows.viewer',
+] as const;
 /** No owner, no editor: the services of a cell, one by one; keys by a role of their own (key-duties.ts). Budgets, organization policies and deny policies need grants above the project, which an administrator makes. */
 const APPLY_ROLES = [
-  'roles/artifactregistry.admin', 'roles/binaryauthorization.attestorsAdmin', 'roles/binaryauthorization.policyEditor', 'roles/certificatemanager.editor', 'roles/cloudsql.admin', 'roles/compute.admin', 'roles/container.admin',
+  'roles/artifactregistry.admin', 'roles/binaryauthorization.attestorsAdmin', 'roles/binaryauthorization.policyEditor', 'roles/certificatemanager.editor', 'roles/cloudsql.admin', 'roles/cloudscheduler.admin', 'roles/compute.admin', 'roles/container.admin',
   'roles/containeranalysis.notes.editor', 'roles/dns.admin', 'roles/iam.roleAdmin', 'roles/iam.serviceAccountAdmin', 'roles/iam.workloadIdentityPoolAdmin', 'roles/logging.configWriter', 'roles/monitoring.editor',
-  'roles/serviceusage.serviceUsageAdmin', 'roles/servicenetworking.networksAdmin', 'roles/storage.admin',
+  'roles/serviceusage.serviceUsageAdmin', 'roles/servicenetworking.networksAdmin', 'roles/storage.admin', 'roles/workflows.editor',
 ] as const;
-/** Roles that the pipeline may give or take. Whatever is not here it can grant to nobody, itself included: this is its permissions boundary. */
+/** Roles that the pipeline may give or take. Whatever is not here it can grant to nobody, itself included: this is its permissions boundary.
+ * Duties over keys, the restore test's and the pipeline's own roles are given by the administrator of the first apply, and changed only by one. */
 export const GRANTABLE_ROLES = [
   'roles/cloudsql.client', 'roles/cloudsql.instanceUser', 'roles/confidentialcomputing.workloadUser', 'roles/container.defaultNodeServiceAccount', 'roles/logging.logWriter', 'roles/monitoring.metricWriter', 'roles/monitoring.viewer',
+  'roles/workflows.invoker',
 ] as const;
 
 export interface IdentityProps {
@@ -34,6 +42,8 @@ export interface IdentityProps {
   readonly repository: string;
   /** GitHub environment, whose protection rules ask for approval. */
   readonly githubEnvironment: string;
+  /** Bucket of the state, which plans read and applies write. */
+  readonly stateBucket: string;
 }
 
 export class Identity extends Construct {
@@ -41,7 +51,7 @@ export class Identity extends Construct {
 
   constructor(scope: Construct, id: string, props: IdentityProps) {
     super(scope, id);
-    const { named, project, projectNumber, repository, githubEnvironment } = props;
+    const { named, project, projectNumber, repository, githubEnvironment, stateBucket } = props;
     need(/^[\w.-]+\/[\w.-]+$/.test(repository), `${id}.repository`, repository, 'owner/name');
 
     const pipeline = (part: 'plan' | 'apply', condition: string, roles: readonly string[]): ServiceAccount => {
@@ -59,8 +69,12 @@ export class Identity extends Construct {
       });
       return account;
     };
-    pipeline('plan', `assertion.repository == '${repository}'`, PLAN_ROLES);
-    this.apply = pipeline('apply', `assertion.repository == '${repository}' && assertion.ref == 'refs/heads/main' && assertion.environment == '${githubEnvironment}'`, APPLY_ROLES);
+    // Whole subjects, as GitHub writes them: of a pull request, of main (the nightly look for drift), of a job in the environment.
+    const repo = `repo:${repository}`;
+    const plan = pipeline('plan', `assertion.repository == '${repository}' && (assertion.sub == '${repo}:pull_request' || assertion.sub == '${repo}:ref:refs/heads/main')`, PLAN_ROLES);
+    this.apply = pipeline('apply', `assertion.repository == '${repository}' && assertion.sub == '${repo}:environment:${githubEnvironment}' && assertion.ref == 'refs/heads/main'`, APPLY_ROLES);
+    // A plan of a pull request takes no lock: it reads the state and writes nothing.
+    new StorageBucketIamMember(this, 'plan-state', { bucket: stateBucket, role: 'roles/storage.objectViewer', member: plan.member });
     new ProjectIamMember(this, 'apply-grants', {
       project, role: 'roles/resourcemanager.projectIamAdmin', member: this.apply.member,
       condition: {

@@ -15,6 +15,9 @@ import { COUNTER_TAINT, type NodeTee, ROLE_LABEL, TEE_LABEL, teeLabel } from './
 /** Resource of the device plugin for the evidence of each TEE. */
 export const TEE_RESOURCE: Readonly<Record<NodeTee, string>> = { SEV_SNP: 'amd.com/sev-snp', TDX: 'intel.com/tdx' };
 
+/** Published by the gateway; the adapter writes Cloud Monitoring's slashes as bars. */
+export const EXTERNAL_METRICS = { oldestDue: 'custom.googleapis.com|ccc|oldest_due_seconds', dueJobs: 'custom.googleapis.com|ccc|due_jobs' } as const;
+
 export interface CountersProps {
   readonly namespace: string;
   readonly serviceAccount: string;
@@ -67,12 +70,12 @@ export class Counters extends Construct {
       // The autoscaler owns the count.
       lifecycle: { ignoreChanges: ['spec[0].replicas'] },
     });
-    const external = (metric: string, target: { type: string; value?: string; averageValue?: string }) => ({ type: 'External', external: { metric: { name: `custom.googleapis.com|ccc|${metric}` }, target } });
+    const external = (name: string, target: { type: string; value?: string; averageValue?: string }) => ({ type: 'External', external: { metric: { name }, target } });
     new HorizontalPodAutoscalerV2(this, 'autoscaler', {
       metadata: { name, namespace, labels },
       spec: {
         scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: deployment.metadata.name }, minReplicas: props.min, maxReplicas: props.max,
-        metric: [external('oldest_due_seconds', { type: 'Value', value: String(props.oldestDueSeconds) }), external('due_jobs', { type: 'AverageValue', averageValue: String(props.backlogPerCounter) })],
+        metric: [external(EXTERNAL_METRICS.oldestDue, { type: 'Value', value: String(props.oldestDueSeconds) }), external(EXTERNAL_METRICS.dueJobs, { type: 'AverageValue', averageValue: String(props.backlogPerCounter) })],
         behavior: {
           scaleUp: [{ stabilizationWindowSeconds: 0, selectPolicy: 'Max', policy: [{ type: 'Percent', value: 100, periodSeconds: 60 }] }],
           scaleDown: [{ stabilizationWindowSeconds: 600, selectPolicy: 'Min', policy: [{ type: 'Pods', value: 1, periodSeconds: 120 }] }],

@@ -6,6 +6,7 @@ import { DeploymentV1 } from '@cdktf/provider-kubernetes/lib/deployment-v1/index
 import { RoleBindingV1 } from '@cdktf/provider-kubernetes/lib/role-binding-v1/index.js';
 import { ServiceV1 } from '@cdktf/provider-kubernetes/lib/service-v1/index.js';
 import { Construct } from 'constructs';
+import { EXTERNAL_METRICS } from './k8s-counters.ts';
 import { containerSecurity, labelsOf, podSecurity } from './k8s-pod.ts';
 import { ROLE_LABEL } from './node-pool.ts';
 
@@ -24,7 +25,7 @@ export class MetricsAdapter extends Construct {
     // What every aggregated API server has: it asks the real one who calls and whether they may.
     new ClusterRoleBindingV1(this, 'delegator', { metadata: { name: 'ccc-metrics-auth-delegator' }, roleRef: role('ClusterRole', 'system:auth-delegator'), subject: self });
     new RoleBindingV1(this, 'reader', { metadata: { name: 'ccc-metrics-auth-reader', namespace: 'kube-system' }, roleRef: role('Role', 'extension-apiserver-authentication-reader'), subject: self });
-    const readers = new ClusterRoleV1(this, 'external-metrics', { metadata: { name: 'ccc-external-metrics-reader' }, rule: [{ apiGroups: [GROUP], resources: ['*'], verbs: ['get', 'list', 'watch'] }] });
+    const readers = new ClusterRoleV1(this, 'external-metrics', { metadata: { name: 'ccc-external-metrics-reader' }, rule: [{ apiGroups: [GROUP], resources: Object.values(EXTERNAL_METRICS), verbs: ['get', 'list', 'watch'] }] });
     new ClusterRoleBindingV1(this, 'autoscalers', { metadata: { name: 'ccc-external-metrics-reader' }, roleRef: role('ClusterRole', readers.metadata.name), subject: [{ kind: 'ServiceAccount', name: 'horizontal-pod-autoscaler', namespace: 'kube-system' }] });
 
     new DeploymentV1(this, 'adapter', {

@@ -13,8 +13,8 @@ const namespace = (name: string) => ({ namespaceSelector: { matchLabels: { 'kube
 
 /** Ways out and in, one by one. */
 export const to = {
-  /** Cloud DNS answers at the metadata address; the node's cache stands before it. */
-  dns: { to: blocks(['169.254.169.254/32', '169.254.20.10/32']), ports: [{ port: '53', protocol: 'UDP' }, { port: '53', protocol: 'TCP' }] },
+  /** Cloud DNS answers at the metadata address. */
+  dns: { to: blocks(['169.254.169.254/32']), ports: [{ port: '53', protocol: 'UDP' }, { port: '53', protocol: 'TCP' }] },
   /** Credentials of the pod's account: GKE's metadata server. */
   metadata: { to: blocks(['169.254.169.252/32', '169.254.169.254/32']), ports: tcp(80, 987, 988) },
   apis: { to: blocks([RESTRICTED_APIS.cidr]), ports: tcp(443) },

@@ -28,6 +28,7 @@ const EVENTS = {
   'key-granted': 'protoPayload.serviceName="cloudkms.googleapis.com" AND protoPayload.methodName="SetIamPolicy"',
   'attestation-changed': 'protoPayload.serviceName="iam.googleapis.com" AND protoPayload.methodName:"WorkloadIdentityPool"',
   'guardrail-changed': '(protoPayload.serviceName="orgpolicy.googleapis.com" AND protoPayload.methodName:("UpdatePolicy" OR "DeletePolicy")) OR (protoPayload.methodName:("UpdatePolicy" OR "DeletePolicy") AND protoPayload.serviceName="iam.googleapis.com")',
+  'restore-failed': 'resource.type="workflows.googleapis.com/Workflow" AND severity>=ERROR',
   'break-glass': 'protoPayload.serviceName="binaryauthorization.googleapis.com" OR labels."imagepolicywebhook.image-policy.k8s.io/break-glass"="true"',
 } as const;
 

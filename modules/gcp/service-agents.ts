@@ -13,6 +13,7 @@ const AGENTS = {
   logging: (n: string) => `cmek-p${n}@gcp-sa-logging.iam.gserviceaccount.com`,
   sql: (n: string) => `service-${n}@gcp-sa-cloud-sql.iam.gserviceaccount.com`,
   storage: (n: string) => `service-${n}@gs-project-accounts.iam.gserviceaccount.com`,
+  workflows: (n: string) => `service-${n}@gcp-sa-workflows.iam.gserviceaccount.com`,
 } as const satisfies Record<string, (projectNumber: string) => string>;
 export type ServiceAgent = keyof typeof AGENTS;
 export const SERVICE_AGENTS = Object.keys(AGENTS) as ServiceAgent[];

@@ -1,4 +1,5 @@
 /** What a cell on Google Cloud must have beyond the reviewer's rules that hold for every cloud (tests/rules): read from the JSON that is deployed. */
+import { evaluate } from '@marcbachmann/cel-js';
 import { App, TerraformStack } from 'cdktf';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -76,7 +77,7 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
     expect([use.denied_principals, grant.denied_principals]).toEqual([['principalSet://goog/public:all'], ['principalSet://goog/public:all']]);
     expect(use.exception_principals.filter((p: string) => !p.includes('/attribute.image_digest/sha256:') && !/serviceAccounts\/(?:service-|cmek-p)[0-9]+@[a-z-]+\.iam\.gserviceaccount\.com$/.test(p))).toEqual([]);
     expect(grant.exception_principals).toEqual([`principal://iam.googleapis.com/projects/-/serviceAccounts/ccc-${name}-ci-apply@${environment.gcp.project}.iam.gserviceaccount.com`]);
-    const kmsRoles = all(json, 'google_project_iam_member').filter((member) => /cloudkms|^roles\/(?:owner|editor)$/.test(member.role));
+    const kmsRoles = all(json, 'google_project_iam_member').filter((member) => /cloudkms(?!\.(?:publicKeyV|v)iewer)|^roles\/(?:owner|editor|viewer)$/.test(member.role));
     expect(kmsRoles).toEqual([]);
   });
 
@@ -193,13 +194,40 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
   test('workflows of one repository only; what writes needs main and the environment', () => {
     const providers = all(json, 'google_iam_workload_identity_pool_provider').filter((p) => p.workload_identity_pool_provider_id === 'github');
     const repository = `assertion.repository == '${environment.repository}'`;
-    expect(providers.map((p) => p.attribute_condition).sort((a, b) => a.length - b.length)).toEqual([repository, `${repository} && assertion.ref == 'refs/heads/main' && assertion.environment == '${name}'`]);
+    const sub = `assertion.sub == 'repo:${environment.repository}`;
+    expect(providers.map((p) => p.attribute_condition).sort()).toEqual([`${repository} && (${sub}:pull_request' || ${sub}:ref:refs/heads/main')`, `${repository} && ${sub}:environment:${name}' && assertion.ref == 'refs/heads/main'`]);
     const members = all(json, 'google_project_iam_member');
-    const plan = members.filter((m) => m.member.includes('plan')).map((m) => m.role);
-    expect(plan.sort()).toEqual(['roles/iam.securityReviewer', 'roles/viewer']);
+    const plan = members.filter((m) => m.member.includes('.identity_plan_'));
+    expect(plan.length).toBeGreaterThan(15);
+    expect(plan.map((m) => m.role).filter((role) => !/viewer|reader|reviewer|browser/i.test(role))).toEqual([]);
     const grants = members.filter((m) => /projectIamAdmin|^roles\/(?:owner|editor)$/.test(m.role));
     expect(grants.map((m) => m.role)).toEqual(['roles/resourcemanager.projectIamAdmin']);
     expect(grants[0].condition.expression).toMatch(/modifiedGrantsByRole', \[\]\)\.hasOnly\(\['roles\/cloudsql\.client'/);
+  });
+
+  test('claims of workflows: a plan cannot become an apply', () => {
+    const condition = (part: string): string => all(json, 'google_iam_workload_identity_pool_provider').find((p) => p.workload_identity_pool_id.includes(`identity_${part}-pool`)).attribute_condition;
+    const claims = (sub: string, ref: string): Json => ({ repository: environment.repository, sub: `repo:${environment.repository}:${sub}`, ref });
+    const cases: [Json, boolean, boolean][] = [
+      [claims('pull_request', 'refs/pull/7/merge'), true, false], [claims('ref:refs/heads/main', 'refs/heads/main'), true, false], [claims(`environment:${name}`, 'refs/heads/main'), false, true],
+      [claims(`environment:${name}`, 'refs/heads/feature'), false, false], [claims('environment:other', 'refs/heads/main'), false, false], [claims('ref:refs/heads/feature', 'refs/heads/feature'), false, false],
+      [{ ...claims('pull_request', ''), repository: 'someone/fork' }, false, false], [{ ...claims(`environment:${name}`, 'refs/heads/main'), repository: 'someone/fork' }, false, false],
+    ];
+    for (const [assertion, plan, apply] of cases) expect([evaluate(condition('plan'), { assertion }), evaluate(condition('apply'), { assertion })]).toEqual([plan, apply]);
+  });
+
+  test('restores are tested every week, by an account that can delete clones only', () => {
+    const [job] = all(json, 'google_cloud_scheduler_job');
+    expect(job.schedule).toBe('30 4 * * 1');
+    const [workflow] = all(json, 'google_workflows_workflow');
+    const { main, unprotectAndDelete } = JSON.parse(workflow.source_contents);
+    expect(main.steps.map((step: Json) => Object.keys(step)[0])).toEqual(['name', 'restore', 'check', 'unprotect']);
+    expect(unprotectAndDelete.steps).toHaveLength(2);
+    // Every expression of the workflow is escaped for Terraform; the one reference is to the instance.
+    expect([...workflow.source_contents.matchAll(/(?<!\$)\$\{([a-z_]+)/g)].map(([, reference]) => reference)).toEqual(['google_sql_database_instance']);
+    const admin = all(json, 'google_project_iam_member').filter((m) => m.role === 'roles/cloudsql.admin' && m.member.includes('restore-test'));
+    expect(admin.map((m) => m.condition.expression)).toEqual([`resource.type == 'sqladmin.googleapis.com/Instance' && resource.name.startsWith('projects/${environment.gcp.project}/instances/ccc-${name}-restore-')`]);
+    for (const { name: instance } of all(json, 'google_sql_database_instance')) expect(instance.startsWith(`ccc-${name}-restore-`)).toBe(false);
   });
 
   test('objective, burn alerts over two windows each, and a budget', () => {
@@ -250,7 +278,7 @@ describe('bad values stop the synthesis', () => {
 
   test.each<[string, Partial<Environment['gcp']>]>([
     ['gatewayMachineType', { gatewayMachineType: 'e2-standard-4' }], ['confidentialSpaceImage', { confidentialSpaceImage: 'projects/confidential-space-images/global/images/family/confidential-space-debug' }], ['confidentialSpaceImage', { confidentialSpaceImage: 'projects/confidential-space-images/global/images/confidential-space-debug-260900' }],
-    ['keyAdministrators', { keyAdministrators: 'allUsers' }], ['networkCidr', { networkCidr: '10.0.0.0/8' }], ['project', { project: 'X' }], ['projectNumber', { projectNumber: 'ccc' }], ['billingAccount', { billingAccount: '1' }],
+    ['keyAdministrators', { keyAdministrators: 'allUsers' }], ['rbacGroup', { rbacGroup: 'admins@example.com' }], ['networkCidr', { networkCidr: '10.0.0.0/8' }], ['project', { project: 'X' }], ['projectNumber', { projectNumber: 'ccc' }], ['billingAccount', { billingAccount: '1' }],
     ['mirrored.sqlProxy', { mirrored: { ...ENVIRONMENTS.prod.gcp.mirrored, sqlProxy: 'latest' } }], ['mirrored.devicePlugin', { mirrored: { ...ENVIRONMENTS.prod.gcp.mirrored, devicePlugin: `sha256:${'0'.repeat(64)}` } }], ['gateways.max', { gateways: { min: 3, max: 2 } }],
   ])('environments: gcp.%s', (field, gcp) => {
     expect(() => checkEnvironment({ ...ENVIRONMENTS.prod, gcp: { ...ENVIRONMENTS.prod.gcp, ...gcp } })).toThrow(`gcp.${field}`);
