@@ -57,6 +57,7 @@ export function program(): Command {
     .argument('[files...]', 'JPEG, PNG or WebP')
     .option('--resume', 'fetch the results of jobs that an interrupted ccc count had sent')
     .option('--classification <class>', 'public, internal, confidential or restricted', 'confidential')
+    .option('--offline <bundle>', 'what vendors publish from this file of ccc collateral export, instead of asking them').option('--signer <key>', 'as of ccc verify')
     .option('--receipts <folder>', 'folder for the receipts', '.'))
     .action(run(async () => (await import('./commands/count.ts')).count));
 

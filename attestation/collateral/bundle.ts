@@ -11,7 +11,7 @@ import { b64u, type Bytes, fromB64u, hex, sha256, text, utf8 } from '../bytes.ts
 import { iso } from '../judge.ts';
 import { Refusal, refuse } from '../refusal.ts';
 import { type CacheRecord, held } from './cache.ts';
-import { COLLATERAL_KINDS, type CollateralItem } from './collateral.ts';
+import { COLLATERAL_KINDS, type CollateralItem, type CollateralSupply } from './collateral.ts';
 
 export const BUNDLE_TYPE = 'ccc-collateral+jws';
 const VERSION = 'ccc-collateral/v1';
@@ -95,6 +95,12 @@ export function bundleItems(bundle: Bundle, at: number): CollateralItem[] {
     if (undated.has(kind) && held(record, Math.max(at, fetchedAt)) === undefined) return [];
     return [{ kind, key, bytes, fetchedAt, source: 'offline' }];
   });
+}
+
+/** The same items whatever the evidence: a verifier takes what it needs, and nobody else is asked. @param now epoch seconds */
+export function bundleSupply(bundle: Bundle, now: number): CollateralSupply {
+  const items = bundleItems(bundle, now);
+  return async () => ({ items, reasons: [] });
 }
 
 /** @param now epoch seconds. @throws Refusal COLLATERAL_NOT_YET_VALID: a clock is wrong */

@@ -1,12 +1,15 @@
 /** Who the client is and whom it trusts: gateway, API key, and the owner's key, pinned out of band. */
 import { z } from 'zod';
 import { type Bytes, fromB64u } from '../../attestation/bytes.ts';
+import { collateralSchema } from '../../workloads/protocol/cell.ts';
 import { b64uText, cellName, tenantId, zoneName } from '../../workloads/protocol/wire.ts';
 import { EXIT, UserError } from '../cli/output.ts';
 import { at, readOptional, writeWhole } from './folder.ts';
 
 const profileSchema = z.strictObject({
   url: z.url(), apiKey: z.string().min(1), ownerKey: b64uText(32), tenant: tenantId, zone: zoneName, cell: cellName,
+  /** Where this client asks vendors; their public addresses unless stated. What it cannot get comes with the gateway's answers. */
+  collateral: collateralSchema.optional(),
 });
 export type Profile = z.infer<typeof profileSchema>;
 
@@ -26,6 +29,7 @@ export async function readProfile(folder: string, options: ProfileOptions = {}):
     tenant: given(options.tenant, 'CCC_TENANT', file.tenant),
     zone: given(options.zone, 'CCC_ZONE', file.zone),
     cell: given(options.cell, 'CCC_CELL', file.cell),
+    ...(file.collateral === undefined ? {} : { collateral: file.collateral }),
   });
   if (!parsed.success) {
     const missing = [...new Set(parsed.error.issues.map((i) => i.path.join('.')))].join(', ');

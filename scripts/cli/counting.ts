@@ -1,11 +1,15 @@
 /** Counts a list of pictures, two at a time, with one live line; shared by `ccc count` and the demo. */
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
+import { PUBLIC_ENDPOINTS } from '../../attestation/collateral/endpoints.ts';
+import { createSupply } from '../../attestation/collateral/supply.ts';
 import type { RefusalCode } from '../../attestation/refusal.ts';
 import { Refusal } from '../../attestation/refusal.ts';
 import { ApiError, createApi } from '../../workloads/client/api.ts';
 import { type ClientOptions, type Counted, countPicture } from '../../workloads/client/count.ts';
 import * as esdk from '../../workloads/client/esdk-node.ts';
 import { fileJobs, fileSeen } from '../../workloads/client/store-node.ts';
+import { endpointsOf } from '../../workloads/protocol/cell.ts';
 import type { EncryptionContext } from '../../workloads/protocol/context.ts';
 import { at } from '../cell/folder.ts';
 import { pinnedOwner, type Profile } from '../cell/profile.ts';
@@ -24,11 +28,14 @@ export interface Line {
 const AUDIENCE = 'ccc-cli';
 const AT_ONCE = 2;
 
-export function clientOptions(folder: string, profile: Profile, signal?: AbortSignal): Omit<ClientOptions, 'onStep'> {
+/** @param offline what a bundle has, instead of asking vendors */
+export function clientOptions(folder: string, profile: Profile, signal?: AbortSignal, offline?: CollateralSupply): Omit<ClientOptions, 'onStep'> {
   const own = dirname(at(folder).profile);
+  const endpoints = profile.collateral === undefined ? PUBLIC_ENDPOINTS : endpointsOf(profile);
+  const collateral = offline ?? createSupply({ folder: join(own, 'collateral'), endpoints, now: Date.now, attempts: 2 }).collect;
   return {
     api: createApi({ url: profile.url, apiKey: profile.apiKey }), seen: fileSeen(own), jobs: fileJobs(own), audience: AUDIENCE, now: Date.now,
-    ownerKey: pinnedOwner(profile), tenant: profile.tenant, zone: profile.zone, cell: profile.cell, ...(signal === undefined ? {} : { signal }),
+    ownerKey: pinnedOwner(profile), tenant: profile.tenant, zone: profile.zone, cell: profile.cell, collateral, ...(signal === undefined ? {} : { signal }),
   };
 }
 

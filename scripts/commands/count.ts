@@ -1,5 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { bundleSupply } from '../../attestation/collateral/bundle.ts';
 import { type Counted, resumeJob } from '../../workloads/client/count.ts';
 import { CLASSIFICATIONS, type EncryptionContext } from '../../workloads/protocol/context.ts';
 import { cellFolder, writeWhole } from '../cell/folder.ts';
@@ -7,9 +8,10 @@ import { readProfile, type ProfileOptions } from '../cell/profile.ts';
 import { stopSignal } from '../cli/interrupt.ts';
 import { clientOptions, countAll, type Line, lineError, lineOk } from '../cli/counting.ts';
 import { EXIT, json, note, paint, progress, say, table, UserError } from '../cli/output.ts';
+import { readBundle } from './collateral.ts';
 import { SIMULATED } from './up.ts';
 
-interface CountCommand extends ProfileOptions { data?: string; classification: string; receipts: string; resume?: boolean; json?: boolean }
+interface CountCommand extends ProfileOptions { data?: string; classification: string; receipts: string; resume?: boolean; offline?: string; signer?: string; json?: boolean }
 
 async function writeReceipt(folder: string, file: string, counted: Counted): Promise<string> {
   await mkdir(folder, { recursive: true });
@@ -25,7 +27,8 @@ export async function count(files: string[], options: CountCommand): Promise<num
   const folder = cellFolder(options.data);
   const profile = await readProfile(folder, options);
   const stop = stopSignal();
-  const client = clientOptions(folder, profile, stop);
+  const offline = options.offline === undefined ? undefined : bundleSupply(await readBundle(options.offline, options), Math.floor(Date.now() / 1000));
+  const client = clientOptions(folder, profile, stop, offline);
   const live = progress('count');
   const receipts = new Map<Line, string>();
   const done = async (line: Line) => {

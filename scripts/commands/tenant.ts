@@ -17,7 +17,7 @@ export async function makeProfile(folder: string, tenant: string, zone: string, 
   const file = await readOptional(at(folder).cell);
   if (file === undefined) throw new UserError('NO_CELL', `There is no cell in ${folder}.`, 'Start one with: ccc up', EXIT.usage);
   const { cell } = await parseCell(new TextEncoder().encode(file));
-  await writeProfile(folder, { url: origin(cell.gateway.public), apiKey, ownerKey: b64u(fromB64u(cell.ownerKey)), tenant, zone, cell: cell.cell });
+  await writeProfile(folder, { url: origin(cell.gateway.public), apiKey, ownerKey: b64u(fromB64u(cell.ownerKey)), tenant, zone, cell: cell.cell, ...(cell.collateral === undefined ? {} : { collateral: cell.collateral }) });
 }
 
 export async function keyAdd(tenant: string, options: { scope?: string[]; expiresDays?: number; save?: boolean; data?: string; json?: boolean }): Promise<number> {

@@ -1,10 +1,12 @@
 /** A receipt against the pinned key of the deployment's owner. */
 import { type Bytes, fromB64u, text } from '../../attestation/bytes.ts';
+import { bundleSupply } from '../../attestation/collateral/bundle.ts';
 import { type ReceiptVerdict, verifyReceipt } from '../../workloads/client/receipt.ts';
 import { at, cellFolder, readOptional } from '../cell/folder.ts';
+import { readBundle } from './collateral.ts';
 import { EXIT, json, paint, say, UserError } from '../cli/output.ts';
 
-export interface ReceiptOptions { readonly owner?: string; readonly data?: string }
+export interface ReceiptOptions { readonly owner?: string; readonly data?: string; readonly offline?: string; readonly signer?: string }
 
 /** @throws Refusal, UserError */
 export async function receiptVerdict(path: string, content: Bytes, options: ReceiptOptions): Promise<ReceiptVerdict> {
@@ -24,7 +26,8 @@ export async function receiptVerdict(path: string, content: Bytes, options: Rece
   } catch {
     throw new UserError('OWNER_KEY_FORMAT', 'The owner key is not base64url of 32 bytes.', 'Copy it again from ccc up.', EXIT.usage);
   }
-  return verifyReceipt(receipt, ownerKey, Math.floor(Date.now() / 1000));
+  const now = Math.floor(Date.now() / 1000);
+  return verifyReceipt(receipt, ownerKey, now, options.offline === undefined ? undefined : bundleSupply(await readBundle(options.offline, options), now));
 }
 
 export function sayReceipt(verdict: ReceiptVerdict, asJson: boolean): void {
