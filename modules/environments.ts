@@ -351,6 +351,7 @@ function checkAzure(at: (field: string) => string, e: Environment): void {
   need(/^[a-z][a-z0-9]{1,7}$/.test(azure.attestationRegion), at('azure.attestationRegion'), azure.attestationRegion, 'a short name of a location, as weu');
   const pair = PAIRED[azure.location];
   need(!azure.pairedReplication || (pair !== undefined && e.residency.azure.includes(pair)), at('azure.pairedReplication'), azure.pairedReplication, `false: copies of ${azure.location} would be in ${pair ?? 'no region'}, outside the residency`);
+  need(!azure.pairedReplication || azure.standbyLocation === pair, at('azure.standbyLocation'), azure.standbyLocation, `${pair}, where the paired copies and their key are`);
   needWhole(at('azure.keyPeriod'), azure.keyPeriod, 1, 10_000);
   need(/^20[0-9]{2}-(?:0[1-9]|1[0-2])-01T00:00:00Z$/.test(azure.budgetStart), at('azure.budgetStart'), azure.budgetStart, 'the first of a month, as 2026-12-01T00:00:00Z');
   need(/^(?:GP_Standard_D|MO_Standard_E)[0-9]+a?d?s_v[45]$/.test(azure.database.sku), at('azure.database.sku'), azure.database.sku, 'a general-purpose or memory-optimized size: burstable ones have neither replicas nor zones');

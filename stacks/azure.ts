@@ -11,6 +11,7 @@ import { Balancer } from '../modules/azure/balancer.ts';
 import { Budget } from '../modules/azure/budget.ts';
 import { cloudInit } from '../modules/azure/cloud-init.ts';
 import { Data, DATABASE } from '../modules/azure/data.ts';
+import { Defender } from '../modules/azure/defender.ts';
 import { DiskEncryption } from '../modules/azure/disk-encryption.ts';
 import { Edge } from '../modules/azure/edge.ts';
 import { Fleet } from '../modules/azure/fleet.ts';
@@ -128,11 +129,12 @@ export class AzureStack extends CellStack {
     observability.metric('replica-lag', { target: data.replica.id, namespace: 'Microsoft.DBforPostgreSQL/flexibleServers', name: 'physical_replication_delay_in_seconds', aggregation: 'Maximum', operator: 'GreaterThan', threshold: 30, severity: 1, description: 'The replica is behind.' });
     for (const [name, target] of [['cell', group], ['audit', auditGroup]] as const) {
       new Budget(this, name === 'cell' ? 'budget' : 'audit-budget', {
-        scope: { ...scope, group: target }, amount: name === 'cell' ? e.budget.azure : Math.max(1, Math.round(e.budget.azure / 10)), startDate: azure.budgetStart, contact: e.contact, actionGroupId: observability.actionGroup.id,
+        scope: { ...scope, group: target }, part: name, amount: name === 'cell' ? e.budget.azure : Math.max(1, Math.round(e.budget.azure / 10)), startDate: azure.budgetStart, contact: e.contact, actionGroupId: observability.actionGroup.id,
       });
     }
+    new Defender(this, 'defender', { contact: e.contact });
     new Identity(this, 'identity', {
-      scope, groups: { cell: group, audit: auditGroup }, repository: e.repository, deployment: e.name, residency: e.residency.azure,
+      scope, infraVaults: { infra: key.vault, ...(pairedKey === undefined ? {} : { paired: pairedKey.vault }) }, groups: { cell: group, audit: auditGroup }, repository: e.repository, deployment: e.name, residency: e.residency.azure,
       locked: e.protect ? { 'attested-vault': attested.vault.id, 'infra-vault': key.vault.id, ledger: data.server.id, store: store.account.id } : {},
     });
 

@@ -8,14 +8,18 @@ import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/inde
 import type { StorageAccount } from '@cdktf/provider-azurerm/lib/storage-account/index.js';
 import { StorageContainer } from '@cdktf/provider-azurerm/lib/storage-container/index.js';
 import { StorageContainerImmutabilityPolicy } from '@cdktf/provider-azurerm/lib/storage-container-immutability-policy/index.js';
+import { StorageManagementPolicy } from '@cdktf/provider-azurerm/lib/storage-management-policy/index.js';
 import { Construct } from 'constructs';
 import { needWhole } from '../configuration-error.ts';
 import { diagnose } from './diagnostics.ts';
 import { type AzureScope, guarded } from './scope.ts';
 import { type AccountProps, storageAccount } from './store.ts';
 
-/** Checkpoints and tiles of the audit log; exports of the workspace. Flow logs and archived diagnostics make containers of their own names. */
-const CONTAINERS = ['audit-tiles', 'receipts'] as const;
+/**
+ * Checkpoints and tiles of the audit log, receipts of brokers, and, under the names that Azure Monitor gives them, what vaults and the attestation instance
+ * did and who did what in the subscription. Flow logs rewrite their blobs, which an immutable container refuses: theirs is made by the service.
+ */
+const CONTAINERS = ['audit-tiles', 'receipts', 'insights-logs-auditevent', 'insights-activity-logs'] as const;
 
 export interface AuditProps extends Omit<AccountProps, 'part' | 'scope'> {
   /** Of the resource group of audit. */
@@ -42,6 +46,13 @@ export class Audit extends Construct {
       return container;
     });
     this.tiles = containers[0] as StorageContainer;
+    new StorageManagementPolicy(this, 'lifecycle', {
+      storageAccountId: this.account.id,
+      rule: [{
+        name: 'keep', enabled: true, filters: { blobTypes: ['blockBlob', 'appendBlob'], prefixMatch: ['insights-'] },
+        actions: { baseBlob: { deleteAfterDaysSinceModificationGreaterThan: retentionDays + 1 }, version: { deleteAfterDaysSinceCreation: retentionDays + 1 } },
+      }],
+    });
     diagnose(this, 'account-logs', `${this.account.id}/blobServices/default`, { workspaceId }, { metrics: ['Transaction'] });
     // Who did what in the subscription: into the workspace and into the archive.
     new MonitorDiagnosticSetting(this, 'activity-log', {

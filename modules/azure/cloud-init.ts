@@ -72,21 +72,24 @@ const script = (name: string, content: string): File => file(`/etc/ccc/${name}.s
 const unit = (name: string, sections: Readonly<Record<string, Readonly<Record<string, string>>>>): File =>
   file(`/etc/systemd/system/${name}`, Object.entries(sections).map(([section, values]) => `[${section}]\n${Object.entries(values).map(([key, value]) => `${key}=${value}\n`).join('')}`).join('\n'), '0444');
 
+/** Of the container's user: it reads what root writes there. */
+const OWN_FOLDER = 'install -d -m 0750 -o 10001 -g 10001 /run/ccc';
+
 function pull(image: string, tenant: string): string {
   const registry = image.split('/')[0] ?? '';
   return `podman image exists '${image}' && exit 0
+trap 'rm -f /run/ccc-pull.json' EXIT
 ${tokenFor('https://management.azure.com/')} | tr -d '\\n' \\
   | curl -fsS --data 'grant_type=access_token&service=${registry}&tenant=${tenant}' --data-urlencode 'access_token@-' 'https://${registry}/oauth2/exchange' | jq -er .refresh_token \\
   | podman login --authfile /run/ccc-pull.json --username 00000000-0000-0000-0000-000000000000 --password-stdin '${registry}'
 podman pull --authfile /run/ccc-pull.json '${image}'
-rm -f /run/ccc-pull.json
 `;
 }
 
 /** What the load balancers and the scale set ask: does the role answer, now. */
 function health(role: WorkloadRole): string {
   const check = { gateway: `curl -fsS -m 5 -o /dev/null http://127.0.0.1:${PORTS.public}/v1/health`, broker: `(exec 3<>/dev/tcp/127.0.0.1/${PORTS.broker}) 2>/dev/null`, counter: 'true' }[role];
-  return `read -r -t 5 request || true
+  return `while read -r -t 5 line && [ -n "\${line%$'\\r'}" ]; do :; done
 if systemctl is-active --quiet ccc-role.service && ${check}; then status='200 OK' body='{"ApplicationHealthState":"Healthy"}'; else status='503 Service Unavailable' body='{"ApplicationHealthState":"Unhealthy"}'; fi
 printf 'HTTP/1.1 %s\\r\\nContent-Type: application/json\\r\\nContent-Length: %s\\r\\nConnection: close\\r\\n\\r\\n%s' "$status" "\${#body}" "$body"
 `;
@@ -124,11 +127,11 @@ function databaseSettings({ database }: CloudInitProps): Record<string, string> 
 function gatewayFiles({ database, tls }: CloudInitProps): File[] {
   if (database === undefined || tls === undefined) return [];
   return [
-    script('database-token', `umask 077\nmkdir -p /run/ccc\ntoken=$(${tokenFor('https://ossrdbms-aad.database.windows.net')})
+    script('database-token', `umask 077\n${OWN_FOLDER}\ntoken=$(${tokenFor('https://ossrdbms-aad.database.windows.net')})
 printf '%s:5432:%s:%s:%s\\n' '${database.host}' '${database.name}' '${database.user}' "$token" > /run/ccc/pgpass.new
 chown 10001:10001 /run/ccc/pgpass.new\nmv -f /run/ccc/pgpass.new /run/ccc/pgpass\n`),
     // Known only after the apply, so it comes as user data; not a secret: telemetry is accepted from the identity alone.
-    script('telemetry', `mkdir -p /run/ccc\nprintf 'APPLICATIONINSIGHTS_CONNECTION_STRING=%s\\n' "$(curl -fsS --noproxy '*' -H Metadata:true 'http://169.254.169.254/metadata/instance/compute/userData?api-version=2021-01-01&format=text' | base64 -d)" > /run/ccc/telemetry.env\n`),
+    script('telemetry', `${OWN_FOLDER}\nprintf 'APPLICATIONINSIGHTS_CONNECTION_STRING=%s\\n' "$(curl -fsS --noproxy '*' -H Metadata:true 'http://169.254.169.254/metadata/instance/compute/userData?api-version=2021-01-01&format=text' | base64 -d)" > /run/ccc/telemetry.env\n`),
     unit('ccc-database-token.service', { Unit: { Description: 'Token for the database' }, Service: { Type: 'oneshot', ExecStart: '/bin/bash /etc/ccc/database-token.sh' } }),
     unit('ccc-database-token.timer', { Timer: { OnBootSec: '0', OnUnitActiveSec: '15min', Persistent: 'true' }, Install: { WantedBy: 'timers.target' } }),
     script('tls', `umask 077\nmkdir -p /run/ccc-tls

@@ -88,7 +88,7 @@ export class Fleet extends Construct {
       scaleIn: { rule: 'OldestVM', forceDeletionEnabled: false },
       ...(props.dependsOn === undefined ? {} : { dependsOn: [...props.dependsOn] }),
       // Autoscale owns the number.
-      lifecycle: { ignoreChanges: ['instances'], createBeforeDestroy: false },
+      lifecycle: { ignoreChanges: ['instances'] },
     });
 
     if (count.max > 0) {

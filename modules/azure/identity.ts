@@ -4,6 +4,7 @@
  * The first apply is an owner's: it makes these identities.
  */
 import { FederatedIdentityCredential } from '@cdktf/provider-azurerm/lib/federated-identity-credential/index.js';
+import type { KeyVault } from '@cdktf/provider-azurerm/lib/key-vault/index.js';
 import { ManagementLock } from '@cdktf/provider-azurerm/lib/management-lock/index.js';
 import { ResourceGroupPolicyAssignment } from '@cdktf/provider-azurerm/lib/resource-group-policy-assignment/index.js';
 import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/index.js';
@@ -19,6 +20,8 @@ export interface IdentityProps {
   readonly scope: AzureScope;
   /** Every resource group of the cell. */
   readonly groups: Readonly<Record<string, ResourceGroup>>;
+  /** Vaults of infrastructure keys, which Terraform makes through the vault itself. The attested vault is not among them: its keys come through ARM, which cannot change them. */
+  readonly infraVaults: Readonly<Record<string, KeyVault>>;
   /** `owner/name`. */
   readonly repository: string;
   /** GitHub environment with required reviewers. */
@@ -61,7 +64,7 @@ export class Identity extends Construct {
   readonly plan: UserAssignedIdentity;
   readonly apply: UserAssignedIdentity;
 
-  constructor(parent: Construct, id: string, { scope, groups, repository, deployment, residency, locked }: IdentityProps) {
+  constructor(parent: Construct, id: string, { scope, groups, infraVaults, repository, deployment, residency, locked }: IdentityProps) {
     super(parent, id);
     need(/^[\w.-]+\/[\w.-]+$/.test(repository), 'repository', repository, 'owner/name');
     need(residency.length > 0, 'residency', residency, 'at least one location');
@@ -77,8 +80,15 @@ export class Identity extends Construct {
 
     const deployer = new RoleDefinition(this, 'deployer', {
       name: named('azure-generic', 'deployer'), scope: scope.group.id, description: 'Deploys the cell. Uses no key, enters no VM.', assignableScopes: Object.values(groups).map((group) => group.id),
-      permissions: [{ actions: ['*/read', ...WRITES], notActions: [...NEVER], dataActions: ['Microsoft.KeyVault/vaults/keys/read', 'Microsoft.KeyVault/vaults/keys/create/action', 'Microsoft.KeyVault/vaults/keyrotationpolicies/read', 'Microsoft.KeyVault/vaults/keyrotationpolicies/write'], notDataActions: [] }],
+      permissions: [{ actions: ['*/read', ...WRITES], notActions: [...NEVER], dataActions: [], notDataActions: [] }],
     });
+    const keyMaker = new RoleDefinition(this, 'key-maker', {
+      name: named('azure-generic', 'key-maker'), scope: scope.group.id, description: 'Makes keys of the infrastructure and their rotation, and uses none.', assignableScopes: [scope.group.id],
+      permissions: [{ actions: [], notActions: [], dataActions: ['Microsoft.KeyVault/vaults/keys/read', 'Microsoft.KeyVault/vaults/keys/create/action', 'Microsoft.KeyVault/vaults/keyrotationpolicies/read', 'Microsoft.KeyVault/vaults/keyrotationpolicies/write'], notDataActions: [] }],
+    });
+    for (const [name, vault] of Object.entries(infraVaults)) {
+      new RoleAssignment(this, `apply-makes-${name}-key`, { scope: vault.id, roleDefinitionId: keyMaker.roleDefinitionResourceId, principalId: this.apply.principalId, principalType: 'ServicePrincipal', description: 'keys of the infrastructure' });
+    }
     // The whole subscription is the environment's; both also refresh what lies beside the groups, and the attributes of keys.
     const subscription = `/subscriptions/${scope.subscriptionId}`;
     for (const [name, { principalId }] of [['plan', this.plan], ['apply', this.apply]] as const) {
