@@ -9,6 +9,7 @@ const unavailable = (cause: unknown, detail?: string): CccError =>
 export function ledgerError(error: unknown): unknown {
   if (error instanceof LedgerUnavailable) return unavailable(error);
   if (error instanceof LedgerError && error.code === 'TENANT_UNKNOWN') return new CccError('TENANT_UNKNOWN', 'Add the tenant first: `ccc tenant add`.', { cause: error });
+  if (error instanceof LedgerError && error.code === 'REPLICATION_LAG') return new CccError('BACK_PRESSURE', NEXT, { retryAfter: 2, detail: 'Another cell lags behind', cause: error });
   return error;
 }
 

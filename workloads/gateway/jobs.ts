@@ -1,7 +1,7 @@
 /** Accepting a message: nothing is trusted, nothing is opened; only the header, which says whose it is, is read. */
 import type { FastifyRequest } from 'fastify';
 import { refuse } from '../../attestation/refusal.ts';
-import type { JobRecord } from '../ledger/ledger.ts';
+import type { JobRecord, Tier } from '../ledger/ledger.ts';
 import type { EncryptionContext } from '../protocol/context.ts';
 import { type ParsedMessage, parseMessage } from '../protocol/message.ts';
 import type { Job } from '../protocol/messages.ts';
@@ -47,6 +47,14 @@ async function wrappedTo(core: Core, tenantId: string, message: ParsedMessage): 
   return usable.id;
 }
 
+/** How far a tenant's job must have got before it is acknowledged: by the owner's directory, to the next cell of the tenant's order. */
+function placement({ cell, documents }: Core, tenantId: string): { tier: Tier; standby?: string } {
+  const orders = documents.knownDirectory?.directory.tenants ?? [];
+  const entry = orders.find(({ tenant }) => tenant === tenantId) ?? orders.find(({ tenant }) => tenant === '*');
+  const standby = entry?.order.find((name) => name !== cell.cell);
+  return { tier: entry?.tier ?? 'async', ...(standby === undefined ? {} : { standby }) };
+}
+
 /** Reads, checks, stores, accepts: in this order, so that an accepted job always has its message. */
 export async function acceptMessage(core: Core, tenantId: string, request: FastifyRequest): Promise<Job> {
   const { limits } = core;
@@ -66,16 +74,17 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
     await requireAllowed(core, tenantId, parsed.context);
     const keyId = await wrappedTo(core, tenantId, parsed);
     const { job_id: jobId, compliance_zone: zone, data_classification: classification } = parsed.context;
+    const place = placement(core, tenantId);
     return await core.store.keep(message, async (messageDigest) => {
       const served = await core.epochs.require(tenantId);
-      const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId }, { epoch: served.epoch });
+      const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId }, { epoch: served.epoch, ...place });
       core.epochs.requireStill(served);
       if (outcome === 'conflict') {
         throw new CccError('JOB_CONFLICT', 'Make a new job_id for another picture.', { detail: `The first message of this job has SHA-256 ${job.messageDigest}, this one ${messageDigest}` });
       }
       if (outcome === 'accepted') core.log.info('job accepted', { job_id: jobId, tenant_id: tenantId, bytes: message.length });
       return toJob(job);
-    });
+    }, place);
   } catch (error) {
     linger(request.raw, limits.lingerMs);
     throw error;

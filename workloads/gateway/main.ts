@@ -14,6 +14,7 @@ import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
+import { openPeers, peersSchema } from './peers.ts';
 import type { Documents } from './policy.ts';
 import { createGateway } from './server.ts';
 
@@ -52,11 +53,18 @@ async function main(): Promise<void> {
   }
   const at = (name: string): string => join(values.data as string, name);
   const { cell, configDigest } = await parseCell(bytes(await readFile(at('cell.json'))));
-  const ledger = await openLedger({ url, now: Date.now, cell: cell.cell });
+  const own = await openBlobs({ folder: at('store') });
+  const cellKey = await readKeyFile(at('cell-key.jwk'));
+  const peersFile = await optional(at('peers.json'));
+  if (peersFile !== undefined && cellKey === undefined) throw new Error('peers.json without cell-key.jwk: other cells would not know this one');
+  const peers = peersFile === undefined || cellKey === undefined ? undefined
+    : openPeers({ config: peersSchema.parse(JSON.parse(peersFile)), url, cell: cell.cell, key: cellKey.privateKey, blobs: own, maxBytes: LIMITS.messageBytes, now: Date.now, log });
+  const ledger = await openLedger({ url, now: Date.now, cell: cell.cell, ...(peers === undefined ? {} : { replication: peers.replication }) });
+  const disconnect = peers?.start();
   const page = values.page ?? PAGE;
   const collateral = createSupply({ folder: at('collateral/gateway'), endpoints: endpointsOf(cell), now: Date.now, onError: (error) => log.warn('collateral not refreshed', errorFields(error)) });
   const gateway = await createGateway({
-    ledger, blobs: await openBlobs({ folder: at('store') }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey: await readKeyFile(at('cell-key.jwk')), collateral: collateral.collect,
+    ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget } }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
       if (policy !== undefined) await replaceFile(at('policy.jws'), policy);
@@ -70,7 +78,7 @@ async function main(): Promise<void> {
     log.info('stopping', { signal });
     for (const end of stops) end();
     setTimeout(() => process.exit(1), EXIT_MS).unref();
-    gateway.close().then(() => ledger.close()).then(() => process.exit(0), (error: unknown) => {
+    gateway.close().then(() => disconnect?.()).then(() => ledger.close()).then(() => process.exit(0), (error: unknown) => {
       log.error('stop failed', errorFields(error));
       process.exit(1);
     });

@@ -22,6 +22,7 @@ import { type Limits, LIMITS } from './limits.ts';
 import { Load } from './load.ts';
 import { servePage } from './page.ts';
 import { type Documents, OwnerDocuments } from './policy.ts';
+import { peerRoutes } from './peer-routes.ts';
 import { type PublicAuth, publicRoutes } from './public-routes.ts';
 import { RateLimiter } from './rate.ts';
 import { addRoutes, type Hooks, type Route } from './route.ts';
@@ -43,6 +44,8 @@ export interface GatewayOptions {
   readonly collateral?: CollateralSupply;
   /** The cell's key of the cell directory, for requests to observers; needed where some are listed. */
   readonly cellKey?: SigningKey | undefined;
+  /** With other cells: `blobs` then also fills their stores. */
+  readonly peers?: { /** This cell's own store. */ readonly own: Blobs; readonly mayForget: () => Promise<boolean> };
   /** Folder of the built web page. */
   readonly pageFolder?: string;
   /** Called with documents that came into force, to keep copies. */
@@ -93,6 +96,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   addRoutes(apps.public, publicRoutes(core), publicHooks(core));
   if (options.pageFolder !== undefined) await servePage(apps.public, options.pageFolder);
   addRoutes(apps.internal, [...counterRoutes(core), ...brokerRoutes(core)], internalHooks(core));
+  if (options.peers !== undefined) {
+    const peer = peerRoutes({ cell: cell.cell, directory: () => documents.directory().directory, blobs: options.peers.own, reserve: (size, from) => core.load.reserve(size, from), limits, now });
+    apps.internal.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+    addRoutes(apps.internal, peer.routes, () => peer.hooks);
+  }
   addRoutes(apps.admin, adminRoutes(core), () => ({}));
   await Promise.all(Object.values(apps).map((instance) => instance.ready()));
 
@@ -102,7 +110,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       const { exhausted, sessions } = await ledger.sweep(await epochs.heldTenants());
       if (exhausted + sessions > 0) log.info('swept', { count_jobs: exhausted });
     },
-    sweepOrphans: () => store.sweep(),
+    sweepOrphans: async () => (await options.peers?.mayForget() === false ? 0 : await store.sweep()),
     async close() {
       closing.abort();
       epochs.stop();

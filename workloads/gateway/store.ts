@@ -4,11 +4,13 @@
  */
 import { type Bytes, hex, randomBytes, sha256 } from '../../attestation/bytes.ts';
 import type { Blobs } from '../ledger/blobs.ts';
+import type { PutHow, ReplicatedBlobs } from '../ledger/replicated-blobs.ts';
 import { type Ledger, LedgerError } from '../ledger/ledger.ts';
 import type { Clock } from '../protocol/clock.ts';
 import { CccError } from '../protocol/problem.ts';
 
-function storeError(error: unknown): unknown {
+/** Errors of a store, in codes of the table. */
+export function storeError(error: unknown): unknown {
   if (!(error instanceof LedgerError) || !error.code.startsWith('BLOB_')) return error;
   if (error.code === 'BLOB_NO_SPACE') return new CccError('STORE_FULL', 'Send the same request again later; the operator makes room.', { retryAfter: 60, cause: error });
   return new CccError('STORE_UNAVAILABLE', 'Send the same request again shortly.', { retryAfter: 5, cause: error });
@@ -25,7 +27,7 @@ async function named<T>(work: Promise<T>): Promise<T> {
 const PAGE = 1000;
 
 export class MessageStore {
-  readonly #blobs: Blobs;
+  readonly #blobs: Blobs | ReplicatedBlobs;
   readonly #ledger: Pick<Ledger, 'tenants' | 'jobs'>;
   readonly #now: Clock;
   readonly #orphanAgeMs: number;
@@ -35,21 +37,21 @@ export class MessageStore {
   /** When bytes without a job were first noticed. */
   readonly #orphans = new Map<string, number>();
 
-  constructor(options: { blobs: Blobs; ledger: Pick<Ledger, 'tenants' | 'jobs'>; now: Clock; orphanAgeMs: number }) {
+  constructor(options: { blobs: Blobs | ReplicatedBlobs; ledger: Pick<Ledger, 'tenants' | 'jobs'>; now: Clock; orphanAgeMs: number }) {
     this.#blobs = options.blobs;
     this.#ledger = options.ledger;
     this.#now = options.now;
     this.#orphanAgeMs = options.orphanAgeMs;
   }
 
-  /** Stores, then calls `accept` with the digest (hex): meanwhile these bytes are not swept. @throws CccError STORE_FULL, STORE_UNAVAILABLE */
-  async keep<T>(message: Bytes, accept: (digest: string) => Promise<T>): Promise<T> {
+  /** Stores, then calls `accept` with the digest (hex): meanwhile these bytes are not swept. `how`: for a store with peers. @throws CccError STORE_FULL, STORE_UNAVAILABLE */
+  async keep<T>(message: Bytes, accept: (digest: string) => Promise<T>, how?: PutHow): Promise<T> {
     const digest = hex(await sha256(message));
     while (this.#deleting.has(digest)) await this.#deleting.get(digest);
     this.#busy.set(digest, (this.#busy.get(digest) ?? 0) + 1);
     this.#orphans.delete(digest);
     try {
-      const stored = await named(this.#blobs.put(message));
+      const stored = await named(this.#blobs.put(message, how));
       if (stored !== digest) throw new CccError('STORE_UNAVAILABLE', 'Send the same request again shortly.', { detail: 'The store answered another digest' });
       return await accept(digest);
     } finally {
@@ -67,7 +69,7 @@ export class MessageStore {
   /** Writes, reads and removes a few bytes. */
   async probe(): Promise<boolean> {
     const bytes = randomBytes(16);
-    const digest = await this.#blobs.put(bytes);
+    const digest = await this.#blobs.put(bytes, { local: true });
     const back = await this.#blobs.get(digest);
     await this.#blobs.delete(digest);
     return hex(back) === hex(bytes);

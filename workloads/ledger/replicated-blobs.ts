@@ -23,6 +23,8 @@ export interface PutHow {
   readonly tier?: Tier;
   /** Peer that must have it for `sync`; all standbys unless told. */
   readonly standby?: string;
+  /** For this cell only: no job's. */
+  readonly local?: boolean;
 }
 
 export interface ReplicatedBlobs extends Blobs {
@@ -95,8 +97,9 @@ export function replicateBlobs({ own, peers, debts, standbys, degraded }: Replic
   };
 
   return {
-    async put(data, { tier = 'async', standby } = {}) {
+    async put(data, { tier = 'async', standby, local = false } = {}) {
       const digest = await own.put(data);
+      if (local) return digest;
       await debts.owe(digest, names);
       const waited = tier === 'sync' && !await degraded() ? (standby === undefined ? standbys : [standby]) : [];
       if (tier === 'sync' && waited.length === 0 && !await degraded()) throw new LedgerError('BLOB_PEER', 'No standby is set up.');

@@ -1,0 +1,106 @@
+/**
+ * The other cells, as this cell's operator names them in `peers.json`: where their databases and gateways are, which of them jobs of tier sync wait
+ * for, and how far the others may lag. No such file: a cell by itself, and no job of tier sync is accepted.
+ */
+import { z } from 'zod';
+import type { Blobs } from '../ledger/blobs.ts';
+import { type Replication, openReplication } from '../ledger/replication.ts';
+import { type ReplicatedBlobs, replicateBlobs } from '../ledger/replicated-blobs.ts';
+import type { Clock } from '../protocol/clock.ts';
+import { errorFields, type Log } from '../protocol/log.ts';
+import { cellName } from '../protocol/wire.ts';
+import { openPeerStore } from './peer-store.ts';
+
+const postgresUrl = z.url({ protocol: /^postgres(ql)?$/ });
+
+/** It holds passwords: mode 0600. */
+export const peersSchema = z.strictObject({
+  /** This cell's database, with the role that peers use. */
+  database: postgresUrl,
+  /** Peers that jobs of tier sync wait for. */
+  standbys: z.array(cellName).max(8),
+  lag: z.strictObject({ bytes: z.number().int().min(1), seconds: z.number().min(1), beyond: z.enum(['refuse', 'alarm']) }).optional(),
+  peers: z.array(z.strictObject({
+    name: cellName,
+    database: postgresUrl,
+    /** Its internal listener. */
+    gateway: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/$/, '')),
+  })).min(1).max(8),
+});
+export type PeersConfig = z.infer<typeof peersSchema>;
+
+const BEAT_MS = 1_000;
+const PAY_MS = 5_000;
+const RETRY_MS = 1_000;
+const PUT_MS = 2_000;
+/** Bytes without a job are swept only while every peer is heard: the job's row may be on its way. */
+const HEARD_MS = 60_000;
+
+export interface Peers {
+  readonly replication: Replication;
+  readonly blobs: ReplicatedBlobs;
+  mayForget(): Promise<boolean>;
+  /** Publishes, subscribes to each peer as soon as it is reached, beats. Returns its end. */
+  start(): () => Promise<void>;
+}
+
+export interface PeersOptions {
+  readonly config: PeersConfig;
+  readonly url: string;
+  readonly cell: string;
+  /** This cell's key of the directory. */
+  readonly key: CryptoKey;
+  readonly blobs: Blobs;
+  readonly maxBytes: number;
+  readonly now: Clock;
+  readonly log: Log;
+}
+
+export function openPeers({ config, url, cell, key, blobs: own, maxBytes, now, log }: PeersOptions): Peers {
+  const { database, standbys, lag, peers } = config;
+  const replication = openReplication({ url, peerUrl: database, cell, peers: peers.map((p) => ({ name: p.name, url: p.database })), standbys, now, ...(lag === undefined ? {} : { lag }) });
+  const blobs = replicateBlobs({
+    own, debts: replication.debts, standbys, degraded: replication.isDegraded,
+    peers: peers.map((p) => openPeerStore({ name: p.name, origin: p.gateway, cell, key, maxBytes, timeoutMs: PUT_MS, now })),
+  });
+
+  return {
+    replication, blobs,
+    mayForget: () => replication.heardAll(HEARD_MS),
+    start() {
+      let stopped = false;
+      const timers = new Set<NodeJS.Timeout>();
+      const running = new Set<Promise<void>>();
+      /** Again and again with a pause, never twice at once; `done` when it returns true. */
+      const repeat = (what: string, pause: number, work: () => Promise<unknown>): void => {
+        const run = (async () => {
+          const done = await work().then((answer) => answer === true, (error: unknown) => { if (!stopped) log.warn('replication', { where: what, ...errorFields(error) }); return false; });
+          if (done || stopped) return;
+          const timer = setTimeout(() => { timers.delete(timer); repeat(what, pause, work); }, pause);
+          timers.add(timer);
+        })();
+        running.add(run);
+        void run.finally(() => running.delete(run));
+      };
+      repeat('publish', RETRY_MS, async () => {
+        await replication.prepare();
+        await replication.requireStandbys();
+        repeat('beat', BEAT_MS, () => replication.beat());
+        repeat('ciphertext', PAY_MS, () => blobs.pay());
+        // One after the other: two first copies at once would wait for each other's rows.
+        repeat('subscribe', RETRY_MS, async () => {
+          for (const { name } of peers) log.info('subscribed', { cell: name, state: await replication.subscribe(name) });
+          return true;
+        });
+        return true;
+      });
+      return async () => {
+        stopped = true;
+        for (const timer of timers) clearTimeout(timer);
+        await blobs.close();
+        await Promise.allSettled([...running]);
+        await replication.close();
+      };
+    },
+  };
+}
