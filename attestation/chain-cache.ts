@@ -22,11 +22,13 @@ export class ChainCache {
   /** Insertion order is age of last use. */
   readonly #entries = new Set<string>();
   /** What was parsed, and what was computed of it. */
-  readonly kept = new Kept();
+  readonly kept: Kept;
   readonly memo = new PathMemo();
 
-  constructor(limit = 1024) {
+  /** @param limit of verified signatures. @param kept how much parsed is kept */
+  constructor(limit = 1024, kept = 256) {
     this.#limit = limit;
+    this.kept = new Kept(kept);
   }
 
   static async nameOf(link: CachedLink): Promise<string> {

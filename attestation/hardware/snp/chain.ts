@@ -70,12 +70,11 @@ export async function verifyVekChain(input: VekChainInput, trust: TrustContext, 
   if (!same || !kindred) return undefined;
 
   const crl = (trust.collateral ?? NO_COLLATERAL).get('amd-crl', product);
-  const known = crl === undefined ? undefined : trust.chainCache?.kept.find('crl', crl.bytes);
   const memo = trust.chainCache?.memo ?? new PathMemo();
   const path = await validatePath({
     prefix: 'SNP', path: leafPath, issuersPath, leaf, intermediates: certificates, roots: rootsFor(trust, `amd-ark/${product}`), at,
     algorithms: ['PS384'], leafProfile: { keys: ['P-384'], keyUsage: ['digitalSignature'], keyUsageAbsent: 'allow' }, length: { min: 3, max: 3 },
-    revoked: trust.revoked, crls: crl === undefined ? [] : [known ?? crl.bytes], requireCrl: trust.revocation ?? 'require',
+    revoked: trust.revoked, crls: crl === undefined ? [] : [crl.bytes], requireCrl: trust.revocation ?? 'require',
     // AMD publishes lists of the CAs only
     crlScope: 'intermediates',
     // One VCEK signs all reports of a chip
@@ -88,7 +87,7 @@ export async function verifyVekChain(input: VekChainInput, trust: TrustContext, 
   const ours = judge.that('PRODUCT', `${leafPath}.productName`, namesProduct(vek.productName, product), () => ({ code: 'CHAIN_NAME', have: printable(vek.productName), need: product, next: NEXT }));
   if (crl !== undefined) {
     const [fact] = path.crls;
-    used.push({ kind: crl.kind, sha256: await (known === undefined ? digestOf(trust.chainCache, 'crl', crl.bytes) : memo.sha256(known, crl.bytes)), ...(fact === undefined ? {} : { issued: fact.thisUpdate, nextUpdate: fact.nextUpdate }), source: crl.source });
+    used.push({ kind: crl.kind, sha256: await digestOf(trust.chainCache, 'crl', crl.bytes), ...(fact === undefined ? {} : { issued: fact.thisUpdate, nextUpdate: fact.nextUpdate }), source: crl.source });
   }
   return { vek, product, path: fits && pinned && ours ? path : undefined };
 }
