@@ -9,6 +9,7 @@ import { IamWorkloadIdentityPoolProvider } from '@cdktf/provider-google/lib/iam-
 import { KmsCryptoKey } from '@cdktf/provider-google/lib/kms-crypto-key/index.js';
 import { KmsCryptoKeyIamBinding } from '@cdktf/provider-google/lib/kms-crypto-key-iam-binding/index.js';
 import { KmsKeyRing } from '@cdktf/provider-google/lib/kms-key-ring/index.js';
+import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import type { Namer } from '../naming.ts';
 import { checkKeySettings, encryptionKey, type KeySettings } from './key-settings.ts';
@@ -27,6 +28,8 @@ export class AttestedKey extends Construct {
   readonly audience: string;
   /** Principal sets of the images that may use the key. */
   readonly principals: readonly string[];
+  /** Grant and provider: what is forbidden afterwards must wait for these. */
+  readonly made: readonly ITerraformDependable[];
 
   constructor(scope: Construct, id: string, props: AttestedKeyProps) {
     super(scope, id);
@@ -42,13 +45,14 @@ export class AttestedKey extends Construct {
     // Not the service's default audience: a token that another relying party was given is none here.
     this.audience = `https://iam.googleapis.com/${resource}/providers/${providerId}`;
     const pool = new IamWorkloadIdentityPool(this, 'pool', { workloadIdentityPoolId: poolId, displayName: 'Attested brokers', description: 'Confidential Space workloads whose measurements are in the lock file', disabled: false });
-    new IamWorkloadIdentityPoolProvider(this, 'provider', {
+    const provider = new IamWorkloadIdentityPoolProvider(this, 'provider', {
       workloadIdentityPoolId: pool.workloadIdentityPoolId, workloadIdentityPoolProviderId: providerId, displayName: 'Confidential Space', disabled: false,
       attributeMapping: { ...ATTRIBUTE_MAPPING }, attributeCondition: tokenCondition(token), oidc: { issuerUri: TOKEN_ISSUER, allowedAudiences: [this.audience] },
     });
 
     // By digest, never by pool: who passes the condition of a second provider in this pool still has no key.
     this.principals = brokerImages(token.lock).map((image) => `principalSet://iam.googleapis.com/${resource}/attribute.image_digest/${image}`);
-    new KmsCryptoKeyIamBinding(this, 'brokers', { cryptoKeyId: key.id, role: 'roles/cloudkms.cryptoKeyEncrypterDecrypter', members: [...this.principals], dependsOn: [pool] });
+    const grant = new KmsCryptoKeyIamBinding(this, 'brokers', { cryptoKeyId: key.id, role: 'roles/cloudkms.cryptoKeyEncrypterDecrypter', members: [...this.principals], dependsOn: [pool] });
+    this.made = [grant, provider];
   }
 }

@@ -48,22 +48,26 @@ export interface IdentityProps {
 
 export class Identity extends Construct {
   readonly apply: ServiceAccount;
+  /** Pools' providers. */
+  readonly made: readonly IamWorkloadIdentityPoolProvider[];
 
   constructor(scope: Construct, id: string, props: IdentityProps) {
     super(scope, id);
     const { named, project, projectNumber, repository, githubEnvironment, stateBucket } = props;
     need(/^[\w.-]+\/[\w.-]+$/.test(repository), `${id}.repository`, repository, 'owner/name');
 
+    const made: IamWorkloadIdentityPoolProvider[] = [];
+    this.made = made;
     const pipeline = (part: 'plan' | 'apply', condition: string, roles: readonly string[]): ServiceAccount => {
       const account = new ServiceAccount(this, part, { accountId: accountId(named, `ci-${part}`), displayName: `GitHub Actions: ${part}` });
       for (const role of roles) new ProjectIamMember(this, `${part}-${role.replace(/^roles\//, '').replaceAll('.', '-').toLowerCase()}`, { project, role, member: account.member });
       const poolId = named('workload-identity-pool', `github-${part}`);
       const pool = new IamWorkloadIdentityPool(this, `${part}-pool`, { workloadIdentityPoolId: poolId, displayName: `GitHub Actions: ${part}`, disabled: false });
       const audience = `https://iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/${poolId}/providers/github`;
-      new IamWorkloadIdentityPoolProvider(this, `${part}-provider`, {
+      made.push(new IamWorkloadIdentityPoolProvider(this, `${part}-provider`, {
         workloadIdentityPoolId: pool.workloadIdentityPoolId, workloadIdentityPoolProviderId: 'github', displayName: 'GitHub Actions', disabled: false,
         attributeMapping: { 'google.subject': 'assertion.sub', 'attribute.repository': 'assertion.repository' }, attributeCondition: condition, oidc: { issuerUri: GITHUB_ISSUER, allowedAudiences: [audience] },
-      });
+      }));
       new ServiceAccountIamBinding(this, `${part}-from-github`, {
         serviceAccountId: account.name, role: 'roles/iam.workloadIdentityUser', members: [`principalSet://iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/${poolId}/attribute.repository/${repository}`], dependsOn: [pool],
       });

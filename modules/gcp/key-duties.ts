@@ -5,6 +5,7 @@
 import { IamDenyPolicy } from '@cdktf/provider-google/lib/iam-deny-policy/index.js';
 import { ProjectIamCustomRole } from '@cdktf/provider-google/lib/project-iam-custom-role/index.js';
 import { ProjectIamMember } from '@cdktf/provider-google/lib/project-iam-member/index.js';
+import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import { need } from '../configuration-error.ts';
 import type { Namer } from '../naming.ts';
@@ -33,11 +34,14 @@ export interface KeyDutiesProps {
   readonly attested: readonly string[];
   /** Address of the only account that may change grants: the reviewed pipeline. */
   readonly pipeline: string;
+  /** Grants and pools that must be there before the deny policy. */
+  readonly dependsOn: readonly ITerraformDependable[];
 }
 
 export class KeyDuties extends Construct {
-  constructor(scope: Construct, id: string, { named, project, projectNumber, administrators, attested, pipeline }: KeyDutiesProps) {
+  constructor(scope: Construct, id: string, props: KeyDutiesProps) {
     super(scope, id);
+    const { named, project, projectNumber, administrators, attested, pipeline } = props;
     need(/^(?:group|user):/.test(administrators), `${id}.administrators`, administrators, 'group: or user: and an address');
     need(attested.length > 0 && attested.every((principal) => principal.includes('/attribute.image_digest/sha256:')), `${id}.attested`, attested, 'principal sets by image digest');
     // Ids of roles know no hyphens; the project is the environment.
@@ -58,7 +62,7 @@ export class KeyDuties extends Construct {
           description: 'Nobody opens or seals with a key of this project but attested brokers and the agents that encrypt data at rest',
           denyRule: {
             deniedPrincipals: ['principalSet://goog/public:all'],
-            deniedPermissions: ['cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt', 'cloudkms.googleapis.com/cryptoKeyVersions.useToEncrypt'],
+            deniedPermissions: ['useToDecrypt', 'useToDecryptViaDelegation', 'useToEncrypt', 'useToEncryptViaDelegation'].map((use) => `cloudkms.googleapis.com/cryptoKeyVersions.${use}`),
             exceptionPrincipals: [...attested, ...SERVICE_AGENTS.map((agent) => account(agentEmail(agent, projectNumber)))],
           },
         },
@@ -70,7 +74,18 @@ export class KeyDuties extends Construct {
             exceptionPrincipals: [account(pipeline)],
           },
         },
+        {
+          // Who may write a condition or a mapping could let any token carry any digest.
+          description: 'Nobody changes what an attested token is but the pipeline',
+          denyRule: {
+            deniedPrincipals: ['principalSet://goog/public:all'],
+            deniedPermissions: ['workloadIdentityPoolProviders.create', 'workloadIdentityPoolProviders.undelete', 'workloadIdentityPoolProviders.update', 'workloadIdentityPools.undelete', 'workloadIdentityPools.update'].map((change) => `iam.googleapis.com/${change}`),
+            exceptionPrincipals: [account(pipeline)],
+          },
+        },
       ],
+      // Last of all: the administrator of the first apply makes the grants and pools, and from then on cannot change them.
+      dependsOn: [...props.dependsOn],
     });
   }
 }

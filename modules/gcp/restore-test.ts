@@ -25,6 +25,7 @@ export interface RestoreTestProps {
   /** `serviceAccount:` member that deploys the workflow as the account. */
   readonly deployer: string;
   readonly tags: Tags;
+  /** The key's grant to Workflows. */
   readonly dependsOn: readonly ITerraformDependable[];
 }
 

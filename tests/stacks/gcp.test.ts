@@ -72,9 +72,11 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
     expect(roles.find((role) => role.role_id === 'cccKeyAdministrator').permissions.filter((p: string) => forbidden.test(p))).toEqual([]);
     expect(roles.find((role) => role.role_id === 'cccKeyPipeline').permissions.filter((p: string) => /useTo|[*]|destroy|import/i.test(p))).toEqual([]);
     const [deny] = all(json, 'google_iam_deny_policy');
-    const [use, grant] = deny.rules.map((rule: Json) => rule.deny_rule);
-    expect(use.denied_permissions).toEqual(['cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt', 'cloudkms.googleapis.com/cryptoKeyVersions.useToEncrypt']);
-    expect([use.denied_principals, grant.denied_principals]).toEqual([['principalSet://goog/public:all'], ['principalSet://goog/public:all']]);
+    const [use, grant, token] = deny.rules.map((rule: Json) => rule.deny_rule);
+    expect(use.denied_permissions).toEqual(expect.arrayContaining(['cloudkms.googleapis.com/cryptoKeyVersions.useToDecrypt', 'cloudkms.googleapis.com/cryptoKeyVersions.useToEncrypt']));
+    for (const rule of [use, grant, token]) expect(rule.denied_principals).toEqual(['principalSet://goog/public:all']);
+    expect(token.denied_permissions).toContain('iam.googleapis.com/workloadIdentityPoolProviders.update');
+    expect(token.exception_principals).toEqual(grant.exception_principals);
     expect(use.exception_principals.filter((p: string) => !p.includes('/attribute.image_digest/sha256:') && !/serviceAccounts\/(?:service-|cmek-p)[0-9]+@[a-z-]+\.iam\.gserviceaccount\.com$/.test(p))).toEqual([]);
     expect(grant.exception_principals).toEqual([`principal://iam.googleapis.com/projects/-/serviceAccounts/ccc-${name}-ci-apply@${environment.gcp.project}.iam.gserviceaccount.com`]);
     const kmsRoles = all(json, 'google_project_iam_member').filter((member) => /cloudkms(?!\.(?:publicKeyV|v)iewer)|^roles\/(?:owner|editor|viewer)$/.test(member.role));
@@ -230,6 +232,13 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
     for (const { name: instance } of all(json, 'google_sql_database_instance')) expect(instance.startsWith(`ccc-${name}-restore-`)).toBe(false);
   });
 
+  test('nothing is asked of a service before it is switched on', () => {
+    const waits = Object.entries(json.resource).filter(([type]) => type.startsWith('google_') && type !== 'google_project_service').flatMap(([, resources]) => Object.values(resources as Json));
+    expect(waits.length).toBeGreaterThan(150);
+    expect(waits.filter((resource: Json) => !resource.depends_on.includes('terraform_data.ready'))).toEqual([]);
+    expect(json.resource.terraform_data.ready.depends_on.length).toBe(all(json, 'google_project_service').length + 1);
+  });
+
   test('objective, burn alerts over two windows each, and a budget', () => {
     expect(all(json, 'google_monitoring_slo')[0].goal).toBe(environment.sloTarget);
     const burns = all(json, 'google_monitoring_alert_policy').filter((alert) => alert.display_name.includes('-burn-'));
@@ -254,7 +263,7 @@ describe('bad values stop the synthesis', () => {
   const scope = (): TerraformStack => new TerraformStack(new App({ outdir: mkdtempSync(join(tmpdir(), 'ccc-gcp-bad-')) }), 'stack');
   const pool = { named, role: 'counter', tee: 'SEV_SNP', machineType: 'n2d-standard-4', cluster: 'c', region: 'europe-west4', zones: ['a', 'b'], min: 1, max: 2, keyId: 'k', serviceAccount: 's', podRange: 'p', tags: tagsOf(ENVIRONMENTS.prod), dependsOn: [] } as const;
   const key = { named, part: 'infra', location: 'europe-west4', projectNumber: '1', agents: ['sql'], rotationDays: 90, deletionDays: 30, protect: true } as const;
-  const duties = { named, project: 'p', projectNumber: '1', administrators: 'group:a@example.com', attested: [`principalSet://x/attribute.image_digest/sha256:${'a'.repeat(64)}`], pipeline: 'ci@p.iam.gserviceaccount.com' };
+  const duties = { named, project: 'p', projectNumber: '1', administrators: 'group:a@example.com', attested: [`principalSet://x/attribute.image_digest/sha256:${'a'.repeat(64)}`], pipeline: 'ci@p.iam.gserviceaccount.com', dependsOn: [] };
 
   test.each<[string, () => unknown, RegExp]>([
     ['TDX on an AMD machine', () => new NodePool(scope(), 'x', { ...pool, tee: 'TDX' }), /machine type that has TDX/],
