@@ -21,7 +21,7 @@ import { type CellConfig, origin } from '../../workloads/protocol/cell.ts';
 import type { EncryptionContext } from '../../workloads/protocol/context.ts';
 import { fromBinding, fromEvidence } from '../../workloads/protocol/evidence.ts';
 import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
-import { generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
+import { generateSigningKey, signJws, type SigningKey } from '../../workloads/protocol/jws.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { type Attested, challengeSchema, type Session, sessionSchema, type TenantKey } from '../../workloads/protocol/messages.ts';
 import { DIRECTORY_TYPE, type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
@@ -68,7 +68,10 @@ export interface World {
   close(): Promise<void>;
 }
 
-export async function makeWorld(limits: GatewayOptions['limits'] = {}): Promise<World> {
+/** One of several cells: their directory, with observers. */
+export interface Peer { readonly cell: string; readonly key: SigningKey; readonly directory: string }
+
+export async function makeWorld(limits: GatewayOptions['limits'] = {}, peer?: Peer): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), 'ccc-gateway-'));
   let offset = 0;
   const clock: TestClock = { now: () => Date.now() + offset, advance: (ms) => { offset += ms; } };
@@ -81,7 +84,7 @@ export async function makeWorld(limits: GatewayOptions['limits'] = {}): Promise<
   const [publicPort = 0, internalPort = 0, brokerPort = 0] = await freePorts(3);
   const here = (port: number) => ({ host: '127.0.0.1', port });
   const cell: CellConfig = {
-    cell: 'local', cloud: 'local', region: 'local-1', epoch: 1, platform: 'aws-nitro', simulated: true, ownerKey: b64u(owner.publicKey),
+    cell: peer?.cell ?? 'local', cloud: 'local', region: 'local-1', epoch: 1, platform: 'aws-nitro', simulated: true, ownerKey: b64u(owner.publicKey),
     gateway: { public: here(publicPort), internal: here(internalPort) }, broker: here(brokerPort),
   };
   const configDigest = await sha256(utf8(JSON.stringify(cell)));
@@ -93,17 +96,17 @@ export async function makeWorld(limits: GatewayOptions['limits'] = {}): Promise<
     developmentRoots: [{ platform: root.platform, name: root.name, certSha256: root.certSha256, spkiSha256: root.spkiSha256 }], revoked: [],
     zones: [{ name: 'eu', regions: ['local-1'], origin: 'asserted' }, { name: 'us', regions: ['local-1'], origin: 'asserted' }, { name: 'closed', regions: ['local-1'], origin: 'asserted' }],
     tenants: [{ tenant: '*', zones: ['eu', 'us'], classifications: ['public', 'internal', 'confidential'], scopes: ['enclave'], egress: ['count'] }],
-    detectors: [{ name: 'test', digest: 'aa'.repeat(32), threshold: 0.5 }], ...changed,
+    detectors: [{ name: 'test', digest: 'aa'.repeat(32), threshold: 0.5 }], ...(peer === undefined ? {} : { directoryRevision: 1 }), ...changed,
   } satisfies OwnerPolicy, owner.privateKey);
-  const directory = await signJws(DIRECTORY_TYPE, {
+  const directory = peer?.directory ?? await signJws(DIRECTORY_TYPE, {
     revision: 1, notAfter: seconds() + 86_400, deployment: 'test', cells: [{ name: 'local', cloud: 'local', region: 'local-1', url: origin(cell.gateway.public), configDigest: hex(configDigest), epoch: 1 }],
   }, owner.privateKey);
 
-  const ledger = await openLedger({ url: postgres.url, now: clock.now, cell: 'local' });
+  const ledger = await openLedger({ url: postgres.url, now: clock.now, cell: cell.cell });
   const blobs = await openBlobs({ folder: join(folder, 'store') });
   const base: GatewayOptions = {
     ledger, blobs, broker: { origin: origin(cell.broker) }, cell, configDigest, documents: { policy: await policyOf(), directory }, now: clock.now, log,
-    limits: { brokerRetryMs: 0, healthMs: 0, pollMs: 100, eventPollMs: 100, ...limits },
+    ...(peer === undefined ? {} : { cellKey: peer.key }), limits: { brokerRetryMs: 0, healthMs: 0, pollMs: 100, eventPollMs: 100, ...limits },
   };
   const gateway = await createGateway(base);
   await gateway.internal.listen(cell.gateway.internal);
@@ -183,7 +186,7 @@ async function makeCounter(world: World): Promise<Counter> {
   };
   const challenge = challengeSchema.parse(await inject('/internal/v1/challenge', { role: 'counter', platform: 'aws-nitro' }));
   const binding = {
-    platform: 'aws-nitro', role: 'counter', cell: 'local', challengeId: fromB64u(challenge.challenge_id), nonce: fromB64u(challenge.nonce), audience: challenge.audience,
+    platform: 'aws-nitro', role: 'counter', cell: world.cell.cell, challengeId: fromB64u(challenge.challenge_id), nonce: fromB64u(challenge.nonce), audience: challenge.audience,
     receivingKey: receiving.publicKey, signingKey: signing.publicKey, tlsSpkiSha256: new Uint8Array(0), policyDigest: fromB64u(challenge.policy_digest), configDigest: world.configDigest, payloadDigest: new Uint8Array(32),
   } as const;
   const attested = { evidence: fromEvidence(await attester.attest({ binding })), binding: fromBinding(binding) };

@@ -50,9 +50,9 @@ export interface Plan {
 
 /** Milliseconds, as parts of the lease. */
 export const paces = ({ leaseMs }: Pick<EpochRules, 'leaseMs'>) => ({
-  look: leaseMs / 8, retry: leaseMs / 8, attempt: leaseMs / 3, renew: leaseMs / 3, fresh: leaseMs / 2,
+  look: Math.ceil(leaseMs / 8), retry: Math.ceil(leaseMs / 8), attempt: Math.ceil(leaseMs / 3), renew: Math.ceil(leaseMs / 3), fresh: Math.ceil(leaseMs / 2),
   /** How long each place in the order waits for those before it. */
-  turn: leaseMs / 4,
+  turn: Math.ceil(leaseMs / 4),
 });
 
 const NOTHING: Plan = { ask: [], release: [], look: [] };
@@ -63,7 +63,8 @@ export function held(config: HolderConfig, state: HolderState, tenant: string, n
     return leaseOf(state.promises.map(({ promise }) => promise), state.grant, config.rules, { tenant, cell: config.cell, now });
   } catch (error) {
     const top = topView(state);
-    if (error instanceof Refusal && top?.cell !== undefined && top.cell !== config.cell) {
+    // A view that is older than an epoch of one's own says nothing.
+    if (error instanceof Refusal && top?.cell !== undefined && top.cell !== config.cell && top.epoch >= state.known) {
       refuse('EPOCH_FENCED', 'epoch.cell', `Go to cell ${top.cell}: it has epoch ${top.epoch} of the tenant.`, { have: config.cell, need: top.cell });
     }
     throw error;

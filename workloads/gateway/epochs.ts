@@ -140,6 +140,7 @@ export class Epochs {
   }
 
   start(): void {
+    this.#stopped = false;
     const loop = async (): Promise<void> => {
       let pause = TENANTS_MS;
       try {
