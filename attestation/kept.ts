@@ -18,7 +18,7 @@ interface Kinds {
   readonly 'sgx-tcb-info': Signed<TcbInfo>;
   readonly 'tdx-qe-identity': Signed<QeIdentity>;
   readonly 'sgx-qe-identity': Signed<QeIdentity>;
-  /** A point of P-256. */
+  /** A point of P-256, and what is hashed with it. */
   readonly 'attestation-key': Verifier;
 }
 
@@ -40,6 +40,16 @@ function placeOf(kind: Kind, data: Uint8Array): number {
   return hash;
 }
 
+/** As `equal` says, four bytes at a time where both begin at a word. */
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  if (((a.byteOffset | b.byteOffset) & 3) !== 0) return equal(a, b);
+  const count = a.length >> 2;
+  const [x, y] = [new Uint32Array(a.buffer, a.byteOffset, count), new Uint32Array(b.buffer, b.byteOffset, count)];
+  for (let i = 0; i < count; i++) if (x[i] !== y[i]) return false;
+  return equal(a.subarray(count * 4), b.subarray(count * 4));
+}
+
 export class Kept {
   readonly #limit: number;
   /** Insertion order is age of last use. */
@@ -54,7 +64,7 @@ export class Kept {
   find<K extends Kind>(kind: K, data: Uint8Array): Kinds[K] | undefined {
     const place = placeOf(kind, data);
     const kept = this.#kept.get(place);
-    if (kept === undefined || kept.kind !== kind || !equal(kept.data, data)) return undefined;
+    if (kept === undefined || kept.kind !== kind || !same(kept.data, data)) return undefined;
     this.#kept.delete(place);
     this.#kept.set(place, kept);
     return kept.value as Kinds[K];

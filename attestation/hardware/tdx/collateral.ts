@@ -1,7 +1,7 @@
 /** TCB info and QE identity: authentic (signed by Intel's TCB signing certificate over the text as sent), current, about this platform. */
 import type { TrustContext } from '../../adapter.ts';
 import { type Bytes, concat, equal } from '../../bytes.ts';
-import { type ChainCache, digestOf } from '../../chain-cache.ts';
+import type { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
 import type { NormalizedClaims } from '../../claims.ts';
 import type { CollateralItem, CollateralKind } from '../../collateral/collateral.ts';
@@ -9,8 +9,8 @@ import { parseQeIdentity, parseTcbInfo, type QeIdentity, type Signed, type TcbIn
 import type { PckPlatform } from '../../formats/intel-pck.ts';
 import { type Certificate, verifySignature } from '../../formats/x509.ts';
 import { iso } from '../../judge.ts';
-import type { Kind } from '../../kept.ts';
 import { validatePath } from '../../path.ts';
+import { PathMemo } from '../../path-memo.ts';
 import { intelRoots, keepChain, listPolicy, type Lists, readChain } from './pck.ts';
 
 export interface IntelCollateral { readonly tcbInfo: TcbInfo; readonly qeIdentity: QeIdentity; readonly used: NonNullable<NormalizedClaims['collateral']> }
@@ -43,24 +43,25 @@ export async function verifyCollateral(tee: Tee, platform: PckPlatform, lists: L
   const infoHolds = info !== undefined && await verifyStatement(info, infoSigner, at, infoPath, cache, checks);
   const qeHolds = qe !== undefined && await verifyStatement(qe, qeSigner, at, qePath, cache, checks);
   if (!infoHolds || !qeHolds) return undefined;
-  cache?.kept.keep(`${tee}-tcb-info`, infoItem.bytes, (copy) => parseTcbInfo(copy, tee, 'kept'));
-  cache?.kept.keep(`${tee}-qe-identity`, qeItem.bytes, (copy) => parseQeIdentity(copy, tee, 'kept'));
+  if (cache?.kept.has(info) === false) cache.kept.keep(`${tee}-tcb-info`, infoItem.bytes, (copy) => parseTcbInfo(copy, tee, 'kept'));
+  if (cache?.kept.has(qe) === false) cache.kept.keep(`${tee}-qe-identity`, qeItem.bytes, (copy) => parseQeIdentity(copy, tee, 'kept'));
   const about = checks.that('TDX-TCB-INFO-PLATFORM', `${infoPath}.tcbInfo`, info.value.fmspc === platform.fmspc && info.value.pceId === platform.pceId, () => ({
     code: 'COLLATERAL_MISMATCH', have: `FMSPC ${info.value.fmspc}, PCE ${info.value.pceId}`, need: `FMSPC ${platform.fmspc}, PCE ${platform.pceId}`, next: FETCH,
   }));
   if (!about || infoSigner === undefined || qeSigner === undefined) return undefined;
   const used = await Promise.all([
-    describe(infoItem, `${tee}-tcb-info`, info.value.issueDate, info.value.nextUpdate, cache), describe(qeItem, `${tee}-qe-identity`, qe.value.issueDate, qe.value.nextUpdate, cache), ...describeLists(lists, cache),
+    describe(infoItem, info, info.value.issueDate, info.value.nextUpdate, cache), describe(qeItem, qe, qe.value.issueDate, qe.value.nextUpdate, cache), ...describeLists(lists, cache),
   ]);
   return { tcbInfo: info.value, qeIdentity: qe.value, used };
 }
 
 const pathOf = (item: CollateralItem): string => `collateral.${item.kind}/${item.key}`;
 
-export const describeLists = (lists: Lists, cache: ChainCache | undefined): Promise<IntelCollateral['used'][number]>[] => lists.crls.map((crl, i) => describe(lists.items[i] as CollateralItem, 'crl', crl.thisUpdate, crl.nextUpdate, cache));
+export const describeLists = (lists: Lists, cache: ChainCache | undefined): Promise<IntelCollateral['used'][number]>[] => lists.crls.map((crl, i) => describe(lists.items[i] as CollateralItem, crl, crl.thisUpdate, crl.nextUpdate, cache));
 
-async function describe(item: CollateralItem, kind: Kind, issued: number, nextUpdate: number, cache: ChainCache | undefined): Promise<IntelCollateral['used'][number]> {
-  return { kind: item.kind, sha256: await digestOf(cache, kind, item.bytes), issued, nextUpdate, source: item.source };
+/** @param read what was parsed of the item's bytes */
+async function describe(item: CollateralItem, read: object, issued: number, nextUpdate: number, cache: ChainCache | undefined): Promise<IntelCollateral['used'][number]> {
+  return { kind: item.kind, sha256: await (cache?.memo ?? new PathMemo()).sha256(read, item.bytes), issued, nextUpdate, source: item.source };
 }
 
 /** The certificate that Intel signs TCB info and identities with; undefined when its path fails. */
@@ -74,7 +75,7 @@ async function verifySigner(chain: CollateralItem, lists: Lists, trust: TrustCon
     leafProfile: { keys: ['P-256'], keyUsage: ['digitalSignature'], commonName: /^Intel SGX TCB Signing$/ },
     revoked: trust.revoked, crls: lists.crls, requireCrl: listPolicy(trust, lists), cache: trust.chainCache, cacheLeaf: true,
   }, checks);
-  if (verified !== undefined) keepChain(chain.bytes, 2, trust.chainCache);
+  if (verified !== undefined) keepChain(chain.bytes, ders, trust.chainCache);
   return verified?.leaf;
 }
 

@@ -22,14 +22,16 @@ const NEXT = 'Use the PCK certificate chain that Intel made for this platform.';
 
 export const intelRoots = (trust: TrustContext): TrustRoot[] => rootsFor(trust, 'intel-sgx');
 
-export interface PckChain { readonly pem: Bytes; readonly leaf: Certificate; readonly issuers: readonly Certificate[] }
+export interface PckChain { readonly pem: Bytes; readonly ders: readonly Bytes[]; readonly leaf: Certificate; readonly issuers: readonly Certificate[] }
 
-export const CHAIN_LENGTH = 3;
+const CHAIN_LENGTH = 3;
 
 /** DER of the certificates of a PEM chain. @throws Refusal FMT_PEM */
 export const readChain = (pem: Bytes, path: string, limit: number, cache: ChainCache | undefined): readonly Bytes[] => cache?.kept.find('pem', pem) ?? readPem(pem, 'CERTIFICATE', path, limit);
 /** Of a path that holds. */
-export const keepChain = (pem: Bytes, limit: number, cache: ChainCache | undefined): void => cache?.kept.keep('pem', pem, (copy) => readPem(copy, 'CERTIFICATE', 'pem', limit));
+export function keepChain(pem: Bytes, ders: readonly Bytes[], cache: ChainCache | undefined): void {
+  if (cache?.kept.has(ders) === false) cache.kept.keep('pem', pem, (copy) => readPem(copy, 'CERTIFICATE', 'pem', ders.length));
+}
 
 /** Exactly three certificates, the PCK's first. */
 export function readPckChain(pem: Bytes, path: string, checks: CheckList, cache?: ChainCache): PckChain | undefined {
@@ -38,7 +40,7 @@ export function readPckChain(pem: Bytes, path: string, checks: CheckList, cache?
   const three = checks.that('TDX-PCK-COUNT', path, ders.length === CHAIN_LENGTH, () => ({ code: 'CHAIN_LEN', have: `${ders.length} certificates`, need: '3: PCK, CA, root', next: NEXT }));
   const all = ders.map((der, i) => checks.parse('TDX-PCK-DER', `${path}[${i}]`, () => readCertificate(der, `${path}[${i}]`, cache?.kept)));
   const [leaf, ...issuers] = all;
-  return three && leaf !== undefined && !issuers.includes(undefined) ? { pem, leaf, issuers: issuers as Certificate[] } : undefined;
+  return three && leaf !== undefined && !issuers.includes(undefined) ? { pem, ders, leaf, issuers: issuers as Certificate[] } : undefined;
 }
 
 export interface Lists { readonly crls: readonly Crl[]; readonly items: readonly CollateralItem[]; readonly malformed: boolean }
@@ -83,7 +85,7 @@ export async function verifyPckChain(chain: PckChain, lists: Lists, trust: Trust
   const kind = CA_NAME.exec(name)?.[1]?.toLowerCase();
   const named = checks.that('TDX-PCK-CA', `${path}.issuers[1].subject`, kind !== undefined, () => ({ code: 'CHAIN_NAME', have: printable(name), need: CA_NAME.source, next: NEXT }));
   if (platform === undefined || !named) return undefined;
-  keepChain(chain.pem, CHAIN_LENGTH, trust.chainCache);
+  keepChain(chain.pem, chain.ders, trust.chainCache);
   return {
     pck: { leafSerial: verified.leaf.serial, ca: kind as 'platform' | 'processor', root: verified.root, notAfter: verified.notAfter, platform, ppidSha256: await (trust.chainCache?.memo ?? new PathMemo()).sha256(platform, platform.ppid) },
     revocation: verified.revocation, crls: verified.crls,

@@ -5,12 +5,12 @@
  */
 import type { TrustContext } from '../../adapter.ts';
 import { type Bytes, concat, equal, hex, sha256 } from '../../bytes.ts';
-import type { ChainCache } from '../../chain-cache.ts';
 import { CheckList } from '../../checks.ts';
 import type { TcbInfo, TdxTcbInfo, Tee } from '../../formats/intel-json.ts';
 import type { PckPlatform } from '../../formats/intel-pck.ts';
 import { type Verifier, verifySignature } from '../../formats/signature.ts';
 import { parseSgxQuote, parseTdxQuote, type SgxQuote, type TdxQuote, type Trailing } from '../../formats/tdx-quote.ts';
+import { PathMemo } from '../../path-memo.ts';
 import { describeLists, type IntelCollateral, verifyCollateral } from './collateral.ts';
 import type { SgxFacts, TcbFacts, TdxFacts } from './facts.ts';
 import { type PckChain, readLists, readPckChain, verifyPckChain } from './pck.ts';
@@ -45,9 +45,11 @@ export async function verifySgxQuote(input: QuoteInput, trust: TrustContext, at:
 
 async function verifyQuote<Q extends TdxQuote | SgxQuote>(tee: Tee, quote: Q, input: QuoteInput, trust: TrustContext, at: number, checks: CheckList): Promise<(TdxFacts & SgxFacts & { quote: Q }) | undefined> {
   const path = input.path ?? 'quote';
-  const key = attestationKey(quote, trust.chainCache);
+  // A quoting enclave's key signs all quotes of its machine
+  const bytesOfKey = concat(quote.attestationKey, quote.authData);
+  const key = trust.chainCache?.kept.find('attestation-key', bytesOfKey) ?? p256(bytesOfKey);
   // The evidence's own two signatures, each time; the rest goes on beside them and is recorded behind them
-  const [signed, bound, digest] = [verifySignature(key, 'ES256', quote.signature, quote.signed), sha256(concat(quote.attestationKey, quote.authData)), sha256(quote.bytes)];
+  const [signed, bound, digest] = [verifySignature(key, 'ES256', quote.signature, quote.signed), (trust.chainCache?.memo ?? new PathMemo()).sha256(key, bytesOfKey), sha256(quote.bytes)];
   const [chainChecks, others] = [new CheckList(), new CheckList()];
   const chain = readPckChain(quote.pckChain, `${path}.pckChain`, chainChecks, trust.chainCache);
   const signedQe = chain === undefined ? undefined : verifySignature(chain.leaf, 'ES256', quote.qeSignature, quote.qeReport.raw);
@@ -60,7 +62,7 @@ async function verifyQuote<Q extends TdxQuote | SgxQuote>(tee: Tee, quote: Q, in
   checkQuotingEnclave(quote, holdsQe, path, checks);
   checks.append(others);
   if (rest === undefined || checks.failed) return undefined;
-  trust.chainCache?.kept.keep('attestation-key', quote.attestationKey, p256);
+  if (trust.chainCache?.kept.has(key) === false) trust.chainCache.kept.keep('attestation-key', bytesOfKey, p256);
   return { quote, sha256: hex(digests[1]), ...rest } as TdxFacts & SgxFacts & { quote: Q };
 }
 
@@ -83,18 +85,16 @@ async function verifyPlatform(tee: Tee, quote: TdxQuote | SgxQuote, chain: PckCh
 /** SubjectPublicKeyInfo of a P-256 key up to its point (RFC 5480). */
 const P256_PREFIX = Uint8Array.from([0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00]);
 
-function p256(coordinates: Bytes): Verifier {
-  const point = concat(Uint8Array.of(4), coordinates);
+/** @param data x and y, and whatever is behind them */
+function p256(data: Bytes): Verifier {
+  const point = concat(Uint8Array.of(4), data.subarray(0, 64));
   return { spki: concat(P256_PREFIX, point), key: { kind: 'P-256', bits: 256, raw: point } };
 }
 
-/** A quoting enclave's key signs all quotes of its machine. */
-const attestationKey = ({ attestationKey: coordinates }: TdxQuote | SgxQuote, cache: ChainCache | undefined): Verifier => cache?.kept.find('attestation-key', coordinates) ?? p256(coordinates);
-
-function checkKeys(quote: TdxQuote | SgxQuote, signed: boolean, digest: Bytes, path: string, checks: CheckList): void {
+function checkKeys(quote: TdxQuote | SgxQuote, signed: boolean, digest: string, path: string, checks: CheckList): void {
   checks.that('TDX-SIGNATURE', `${path}.signature`, signed, () => ({ code: 'SIG_INVALID', have: 'a signature that the attestation key does not verify', need: 'one over header and body', next: NEXT }));
-  const bound = concat(digest, new Uint8Array(32));
-  checks.that('TDX-QE-BINDING', `${path}.qeReport.reportData`, equal(quote.qeReport.reportData, bound), () => ({ code: 'QE_BINDING', have: hex(quote.qeReport.reportData), need: hex(bound), next: NEXT }));
+  const bound = `${digest}${'0'.repeat(64)}`;
+  checks.that('TDX-QE-BINDING', `${path}.qeReport.reportData`, hex(quote.qeReport.reportData) === bound, () => ({ code: 'QE_BINDING', have: hex(quote.qeReport.reportData), need: bound, next: NEXT }));
 }
 
 function checkQuotingEnclave(quote: TdxQuote | SgxQuote, signed: boolean, path: string, checks: CheckList): void {
