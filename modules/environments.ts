@@ -71,8 +71,8 @@ export interface AzureSettings {
   readonly ddosProtection: boolean;
   /** Gallery of the measured images, `ccc-<role>`; one version per colour, the one that the lock file measured. */
   readonly images: { readonly subscriptionId: string; readonly resourceGroup: string; readonly gallery: string; readonly versions: Readonly<Record<'blue' | 'green', string>> };
-  /** Raised by one every 90 days: part of the attested keys' names, which are created once. */
-  readonly keyPeriod: number;
+  /** Attested keys are created once: rotating them is another number, which is part of their names, and the day from which it counts. Plans warn once it is over. */
+  readonly keyPeriod: { readonly number: number; readonly start: string };
   /** Name of the workbook, a UUID by the provider's rule. */
   readonly workbookId: string;
   /** First month of the budget. */
@@ -198,7 +198,7 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     azure: {
       subscriptionId: '11111111-1111-4111-8111-111111111111', tenantId: '99999999-9999-4999-8999-999999999999', location: 'eastus', standbyLocation: 'westus3', zones: ['1', '2', '3'],
       vmSize: 'Standard_DC4as_v5', fleet: { min: 1, max: 2 }, vnetCidr: '10.30.0.0/16', database: { sku: 'GP_Standard_D2ds_v5', storageMb: 32_768, administrators: { objectId: '11111111-1111-4111-9111-111111111111', name: 'ccc-dev-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
-      attestationRegion: 'eus', pairedReplication: false, ddosProtection: false, keyPeriod: 1, workbookId: '11111111-1111-4111-a111-111111111111', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
+      attestationRegion: 'eus', pairedReplication: false, ddosProtection: false, keyPeriod: { number: 1, start: '2026-12-01T00:00:00Z' }, workbookId: '11111111-1111-4111-a111-111111111111', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-dev-d7k2', projectNumber: '111111111111', billingAccount: '111111-222222-333333', region: 'us-central1', standbyRegion: 'us-east4', zones: ['us-central1-a', 'us-central1-b', 'us-central1-c'],
@@ -219,7 +219,7 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     azure: {
       subscriptionId: '22222222-2222-4222-8222-222222222222', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
       vmSize: 'Standard_DC4as_v5', fleet: { min: 2, max: 6 }, vnetCidr: '10.31.0.0/16', database: { sku: 'GP_Standard_D4ds_v5', storageMb: 65_536, administrators: { objectId: '22222222-2222-4222-9222-222222222222', name: 'ccc-staging-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
-      attestationRegion: 'weu', pairedReplication: true, ddosProtection: false, keyPeriod: 1, workbookId: '22222222-2222-4222-a222-222222222222', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
+      attestationRegion: 'weu', pairedReplication: true, ddosProtection: false, keyPeriod: { number: 1, start: '2026-12-01T00:00:00Z' }, workbookId: '22222222-2222-4222-a222-222222222222', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-staging-s4m9', projectNumber: '222222222222', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
@@ -240,7 +240,7 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     azure: {
       subscriptionId: '33333333-3333-4333-8333-333333333333', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
       vmSize: 'Standard_DC8as_v5', fleet: { min: 3, max: 24 }, vnetCidr: '10.32.0.0/16', database: { sku: 'MO_Standard_E4ds_v5', storageMb: 131_072, administrators: { objectId: '33333333-3333-4333-9333-333333333333', name: 'ccc-prod-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
-      attestationRegion: 'weu', pairedReplication: true, ddosProtection: true, keyPeriod: 1, workbookId: '33333333-3333-4333-a333-333333333333', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
+      attestationRegion: 'weu', pairedReplication: true, ddosProtection: true, keyPeriod: { number: 1, start: '2026-12-01T00:00:00Z' }, workbookId: '33333333-3333-4333-a333-333333333333', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-prod-p1x8', projectNumber: '333333333333', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
@@ -352,7 +352,8 @@ function checkAzure(at: (field: string) => string, e: Environment): void {
   const pair = PAIRED[azure.location];
   need(!azure.pairedReplication || (pair !== undefined && e.residency.azure.includes(pair)), at('azure.pairedReplication'), azure.pairedReplication, `false: copies of ${azure.location} would be in ${pair ?? 'no region'}, outside the residency`);
   need(!azure.pairedReplication || azure.standbyLocation === pair, at('azure.standbyLocation'), azure.standbyLocation, `${pair}, where the paired copies and their key are`);
-  needWhole(at('azure.keyPeriod'), azure.keyPeriod, 1, 10_000);
+  needWhole(at('azure.keyPeriod.number'), azure.keyPeriod.number, 1, 10_000);
+  need(/^20[0-9]{2}-[01][0-9]-[0-3][0-9]T00:00:00Z$/.test(azure.keyPeriod.start) && Number.isFinite(Date.parse(azure.keyPeriod.start)), at('azure.keyPeriod.start'), azure.keyPeriod.start, 'a day, as 2026-12-01T00:00:00Z');
   need(/^20[0-9]{2}-(?:0[1-9]|1[0-2])-01T00:00:00Z$/.test(azure.budgetStart), at('azure.budgetStart'), azure.budgetStart, 'the first of a month, as 2026-12-01T00:00:00Z');
   need(/^(?:GP_Standard_D|MO_Standard_E)[0-9]+a?d?s_v[45]$/.test(azure.database.sku), at('azure.database.sku'), azure.database.sku, 'a general-purpose or memory-optimized size: burstable ones have neither replicas nor zones');
   need([32_768, 65_536, 131_072, 262_144, 524_288, 1_048_576, 2_097_152, 4_193_280].includes(azure.database.storageMb), at('azure.database.storageMb'), azure.database.storageMb, 'one of the sizes that the service has, MiB');

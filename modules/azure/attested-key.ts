@@ -9,6 +9,7 @@
 import { AttestationProvider } from '@cdktf/provider-azurerm/lib/attestation-provider/index.js';
 import { KeyVault } from '@cdktf/provider-azurerm/lib/key-vault/index.js';
 import { RoleAssignment } from '@cdktf/provider-azurerm/lib/role-assignment/index.js';
+import { TerraformLocal, TerraformStack } from 'cdktf';
 import { Construct } from 'constructs';
 import { need, needWhole } from '../configuration-error.ts';
 import type { TeeEntry } from '../measurements.ts';
@@ -30,8 +31,8 @@ export interface AttestedKeyProps {
   readonly tees: readonly TeeEntry[];
   readonly softDeleteDays: number;
   readonly rotationDays: number;
-  /** Raised by one each rotation: it is part of the keys' names. */
-  readonly period: number;
+  /** Raised by one each rotation: part of the keys' names, with the day from which it counts. */
+  readonly period: { readonly number: number; readonly start: string };
 }
 
 const KEY_TYPE = 'Microsoft.KeyVault/vaults/keys@2023-07-01';
@@ -49,7 +50,13 @@ export class AttestedKey extends Construct {
     super(parent, id);
     const { scope, links, logs } = props;
     needWhole('keys.rotationDays', props.rotationDays, 1, 90, 'days');
-    needWhole('keys.period', props.period, 1, 10_000);
+    needWhole('keys.period', props.period.number, 1, 10_000);
+    // A warning of each plan, the nightly one too; it must not stop a deployment that is itself a repair.
+    const start = new TerraformLocal(this, 'key-period-start', props.period.start);
+    TerraformStack.of(this).addOverride('check.attested-keys-are-young.assert', [{
+      condition: `\${timecmp(plantimestamp(), timeadd(${start.fqn}, "${24 * props.rotationDays}h")) < 0}`,
+      error_message: `The attested keys of period ${props.period.number} are older than ${props.rotationDays} days: raise azure.keyPeriod and let the broker seal again.`,
+    }]);
     needWhole('soft delete', props.softDeleteDays, 90, 90, 'days');
     need(props.broker.every((entry) => props.tees.includes(entry)), 'broker entries', props.broker.length, 'entries that are also among the TEEs of the cell');
     const { named } = scope;
@@ -89,7 +96,7 @@ export class AttestedKey extends Construct {
   }
 
   #key(id: string, part: string, policy: ReleasePolicy, keyOps: readonly string[], { scope, period, rotationDays }: AttestedKeyProps): { key: AzapiResource; uri: string } {
-    const name = scope.named('key-vault-key', `${part}-${period}-${policyTag(policy)}`);
+    const name = scope.named('key-vault-key', `${part}-${period.number}-${policyTag(policy)}`);
     const key = new AzapiResource(this, id, {
       type: KEY_TYPE, parentId: this.vault.id, name,
       body: {

@@ -103,6 +103,12 @@ test.each(ENVIRONMENT_NAMES)('%s: a key is made only once the instance has the n
   }
 });
 
+test.each(ENVIRONMENT_NAMES)('%s: plans warn of attested keys that are older than 90 days', (env) => {
+  const [assertion] = azureOf(env).json['check']['attested-keys-are-young'].assert;
+  const local = /^\$\{timecmp\(plantimestamp\(\), timeadd\(local\.([\w-]+), "2160h"\)\) < 0\}$/.exec(assertion.condition)?.[1] ?? '';
+  expect(azureOf(env).json['locals'][local]).toBe(ENVIRONMENTS[env].azure.keyPeriod.start);
+});
+
 test('a changed measurement is another key: keys are created once', () => {
   const { body, policy, data } = deployed('prod', 'data');
   expect(body['name']).toBe(`ccc-prod-data-1-${policyTag(policy)}`);
