@@ -208,8 +208,8 @@ describe('tier sync', () => {
       expect(await b.sql('select 1 as one from usage where job_id = $1', [jobId])).toEqual([{ one: 1 }]);
     }
     // Failback: A's server is up again by itself, gets what B did, and B what A had not sent.
-    await until(async () => (await a.replication.state()).peers[0]?.incoming.state === 'streaming' && true);
-    expect(await b.replication.subscribe('cell-a')).toBe('resumed');
+    await until(async () => (await a.replication.state()).peers[0]?.incoming.state === 'streaming');
+    expect(await until(() => b.replication.subscribe('cell-a'))).toBe('resumed');
     await caughtUp([a, b]);
     expect(await contents(a)).toEqual(await contents(b));
     for (const { jobId } of acknowledged) expect(await a.ledger.job(TENANT, jobId)).toMatchObject({ state: 'completed' });

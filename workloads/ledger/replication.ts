@@ -146,9 +146,9 @@ export function openReplication({ url, peerUrl, cell, peers, standbys = [], pati
     async prepare() {
       await publish(server, decodeURIComponent(new URL(peerUrl).username));
     },
-    subscribe: (peer, options) => subscribe(server, cell, peerOf(peer), options),
-    unsubscribe: (peer) => unsubscribe(server, cell, peerOf(peer)),
-    whole: (peer) => markWhole(server, cell, peerOf(peer)),
+    subscribe: async (peer, options) => subscribe(server, cell, peerOf(peer), options),
+    unsubscribe: async (peer) => unsubscribe(server, cell, peerOf(peer)),
+    whole: async (peer) => markWhole(server, cell, peerOf(peer)),
     async promote(peer, ms = PROMOTE_MS) {
       await drain(server, cell, peerOf(peer).name, ms);
       return { heardAt: await heardAt(server, peer) };
