@@ -58,7 +58,7 @@ export class Audit extends Construct {
     const archive = bucket('audit', archiveDays, access.name);
 
     const searchable = new LoggingProjectBucketConfig(this, 'logs', { project, location: region, bucketId: named('gcp-generic', 'audit'), description: 'Audit logs, searchable', retentionDays: logDays, locked, enableAnalytics: true, cmekSettings: { kmsKeyName: keyId }, lifecycle, dependsOn: [...props.dependsOn] });
-    const workloads = new LoggingProjectBucketConfig(this, 'workload-logs', { project, location: region, bucketId: named('gcp-generic', 'workloads'), description: 'Logs of workloads, network and load balancer', retentionDays: logDays, cmekSettings: { kmsKeyName: keyId }, lifecycle, dependsOn: [...props.dependsOn] });
+    const workloads = new LoggingProjectBucketConfig(this, 'workload-logs', { project, location: region, bucketId: named('gcp-generic', 'workloads'), description: 'Logs of workloads, network and load balancer', retentionDays: logDays, locked, cmekSettings: { kmsKeyName: keyId }, lifecycle, dependsOn: [...props.dependsOn] });
     // The project's own bucket is global and keeps thirty days: residency and retention ask for ours instead.
     new LoggingProjectSink(this, 'default-off', { name: '_Default', destination: `logging.googleapis.com/${workloads.id}`, filter: `NOT (${AUDIT_LOGS})`, uniqueWriterIdentity: true });
 

@@ -4,6 +4,7 @@
  *
  * In the image, the launcher starts the one container that `tee-image-reference` names by digest, with `CCC_CELL` (base64url of `cell.json`) as its only
  * input; the entry point writes it to `/var/lib/ccc/cell.json` and starts the broker on every address of the VM. The token's claims, and with them the key, hang on both.
+ * The image says in its labels that this may be: `tee.launch_policy.allow_env_override=CCC_CELL`, `tee.launch_policy.log_redirect=always`.
  */
 import { ComputeForwardingRule } from '@cdktf/provider-google/lib/compute-forwarding-rule/index.js';
 import { ComputeRegionAutoscaler } from '@cdktf/provider-google/lib/compute-region-autoscaler/index.js';

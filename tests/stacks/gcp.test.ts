@@ -179,7 +179,7 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
     expect(audit.encryption.default_kms_key_name).toContain('audit-key');
     const logs = all(json, 'google_logging_project_bucket_config');
     expect(logs.map((log) => log.retention_days)).toEqual([environment.retention.logs, environment.retention.logs]);
-    expect(logs.filter((log) => log.locked === true)).toHaveLength(environment.lock === 'irreversible' ? 1 : 0);
+    expect(logs.map((log) => log.locked)).toEqual([environment.lock === 'irreversible', environment.lock === 'irreversible']);
     const audited = all(json, 'google_project_iam_audit_config').find((config) => config.service === 'cloudkms.googleapis.com');
     expect(audited.audit_log_config.map((log: Json) => log.log_type)).toEqual(['ADMIN_READ', 'DATA_READ', 'DATA_WRITE']);
   });
