@@ -23,6 +23,8 @@ export class ChainCache {
   readonly #entries = new Set<string>();
   /** What was parsed, and what was computed of it. */
   readonly kept: Kept;
+  /** Leaves that live for hours, where there are many: apart, so that they drive out nothing that lasts. */
+  readonly leaves = new Kept(64);
   readonly memo = new PathMemo();
 
   /** @param limit of verified signatures. @param kept how much parsed is kept */

@@ -70,7 +70,7 @@ async function nitro(now: number): Promise<Kind & { readonly claims: () => Promi
   const root = { name: 'bench', purpose: 'aws-nitro', platform: 'aws-nitro', anchor: 'development', certSha256: hex(await sha256(rootDer)), spkiSha256: hex(await sha256(parseCertificate(rootDer, 'root').spki)) } as const;
   const trust: TrustContext = { roots: [root], revoked: [], now };
   const verify = (given: TrustContext) => awsNitro.verify({ platform: 'aws-nitro', document }, { platform: 'aws-nitro', binding: fields, maxAgeSeconds: 300 }, given);
-  return { name: 'Nitro document', least: [signature('P-384', 'ES384', payload.length), signature('P-384', 'ES384', 500)], trust, verify, claims: () => verify(trust) };
+  return { name: 'Nitro document', least: [signature('P-384', 'ES384', payload.length), signature('P-384', 'ES384', 500)], own: [signature('P-384', 'ES384', payload.length)], trust, verify, claims: () => verify(trust) };
 }
 
 async function snp(ring: KeyRing, now: number): Promise<Kind[]> {

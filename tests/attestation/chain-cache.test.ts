@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Bytes, bytes, hex } from '../../attestation/bytes.ts';
 import { ChainCache } from '../../attestation/chain-cache.ts';
 import { type Certificate, parseCertificate } from '../../attestation/formats/x509.ts';
@@ -16,7 +16,7 @@ const verify = async (w: World, trust: Partial<TrustContext>, change = {}) => aw
 async function warm(): Promise<ChainCache> {
   const chainCache = new ChainCache();
   await verify(good, { chainCache });
-  expect(chainCache.size).toBe(3);
+  expect(chainCache.size).toBe(4);
   return chainCache;
 }
 
@@ -32,7 +32,7 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
     const given = await evidence(good);
     const [cold, hot] = [await awsNitro.verify(given, EXPECT, good.trust), await awsNitro.verify(given, EXPECT, { ...good.trust, chainCache })];
     expect(hot).toEqual(cold);
-    expect(chainCache.size).toBe(3);
+    expect(chainCache.size).toBe(4);
   });
 
   test.each([1, 2, 3])('certificate %i with another signature over the same content', async (i) => {
@@ -40,7 +40,7 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
     await refused(verify(good, { chainCache: await warm() }, { cabundle }), 'CHAIN_SIGNATURE');
   });
 
-  test('the leaf is verified each time', async () => {
+  test('a leaf with another signature over the same content', async () => {
     await refused(verify(good, { chainCache: await warm() }, { certificate: lastByteFlipped(good.chain.certificate) }), 'CHAIN_SIGNATURE');
   });
 
@@ -60,14 +60,25 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
     await refused(verify({ ...stranger, trust: good.trust }, { chainCache }, { cabundle }), 'CHAIN_SIGNATURE');
   });
 
-  test('certificates are kept when the whole chain verified, and never the leaf', async () => {
-    const { kept } = await warm();
+  test('certificates are kept when the whole chain verified, the leaf apart; the document\'s signature is verified each time', async () => {
+    const chainCache = await warm();
+    const { kept, leaves } = chainCache;
     expect(kept.size).toBe(4);
     expect(good.chain.cabundle.map((der) => kept.find('certificate', der)?.der)).toEqual(good.chain.cabundle);
     expect(kept.find('certificate', good.chain.certificate)).toBeUndefined();
+    expect([leaves.size, leaves.find('certificate', good.chain.certificate)?.der]).toEqual([1, good.chain.certificate]);
+    const given = await evidence(good);
+    const signatures = vi.spyOn(crypto.subtle, 'verify');
+    await awsNitro.verify(given, EXPECT, { ...good.trust, chainCache });
+    expect(signatures).toHaveBeenCalledTimes(1);
+    signatures.mockRestore();
+    await refused(awsNitro.verify({ ...given, document: lastByteFlipped(given.document) }, EXPECT, { ...good.trust, chainCache }), 'SIG_INVALID');
+    const { issuerText: issuer, serial, notAfter } = parseCertificate(good.chain.certificate, 'leaf');
+    await refused(verify(good, { chainCache, revoked: [{ issuer, serial }] }), 'REVOKED');
+    await refused(verify(good, { chainCache, now: notAfter + 1 }, { timestamp: (notAfter + 1) * 1000 }), 'CHAIN_EXPIRED');
     const fresh = new ChainCache();
     await refused(verify(good, { chainCache: fresh }, { certificate: lastByteFlipped(good.chain.certificate) }), 'CHAIN_SIGNATURE');
-    expect(fresh.kept.size).toBe(0);
+    expect([fresh.kept.size, fresh.leaves.size]).toEqual([0, 0]);
   });
 
   test('a certificate with the end of a kept one is another one', async () => {
@@ -92,7 +103,7 @@ describe('a warm verifier gives the verdicts of a cold one', () => {
     const chainCache = new ChainCache();
     const cabundle = good.chain.cabundle.map((der, at) => (at === 2 ? lastByteFlipped(der) : der));
     await refused(verify(good, { chainCache }, { cabundle }), 'CHAIN_SIGNATURE');
-    expect(chainCache.size).toBe(2);
+    expect(chainCache.size).toBe(3);
   });
 });
 

@@ -14,7 +14,7 @@ import { type Bytes, equal, hex, sha256 } from '../../bytes.ts';
 import type { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
 import { type Certificate, type CertificateProfile, parseCertificate, verifySignature } from '../../formats/x509.ts';
-import { keepCertificates } from '../../kept.ts';
+import { keepCertificates, type Kept } from '../../kept.ts';
 import { PathMemo } from '../../path-memo.ts';
 import { printable } from '../../refusal.ts';
 import { rootsFor } from '../../trust/purposes.ts';
@@ -41,7 +41,7 @@ export interface NitroChain {
  */
 export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust: TrustContext, at: number, checks: CheckList): Promise<NitroChain | undefined> {
   const ders = [...bundle, leafDer];
-  const kept = ders.map((der) => keptOf(der, trust.chainCache));
+  const kept = ders.map((der, i) => keptOf(der, i < bundle.length ? trust.chainCache?.kept : trust.chainCache?.leaves));
   // Root, before anything in the chain is looked at
   const memo = trust.chainCache?.memo ?? new PathMemo();
   const rootSha256 = kept[0] === undefined ? hex(await sha256(bundle[0] ?? new Uint8Array())) : (await memo.digests(kept[0])).certSha256;
@@ -65,20 +65,22 @@ export async function checkChain(bundle: readonly Bytes[], leafDer: Bytes, trust
 }
 
 /** Of this PKI's kind: the cache serves other platforms too. */
-function keptOf(der: Bytes, cache: ChainCache | undefined): Certificate | undefined {
-  const kept = cache?.kept.find('certificate', der);
+function keptOf(der: Bytes, among: Kept | undefined): Certificate | undefined {
+  const kept = among?.find('certificate', der);
   return kept !== undefined && PROFILE.signatures.includes(kept.algorithm) && PROFILE.keys.includes(kept.key.kind) ? kept : undefined;
 }
 
-/** Each certificate's signature by the one before it. The leaf's is never cached: it signs one enclave's documents for hours only. */
+/** Each certificate's signature by the one before it. The leaf is remembered too: for hours it signs every document of its enclave. */
 export async function checkChainSignatures({ certificates }: NitroChain, cache: ChainCache | undefined, checks: CheckList): Promise<void> {
   const last = certificates.length - 1;
-  const holds = await Promise.all(certificates.map((certificate, i) => i === 0 || verifyLink(certificates[i - 1] as Certificate, certificate, cache, i < last)));
+  const holds = await Promise.all(certificates.map((certificate, i) => i === 0 || verifyLink(certificates[i - 1] as Certificate, certificate, cache)));
   for (const [i, ok] of holds.entries()) {
     if (i === 0) continue;
     checks.that('NITRO-CHAIN-SIGNATURE', `${pathOf(i, certificates.length)}.signature`, ok, () => ({ code: 'CHAIN_SIGNATURE', have: 'a signature that the issuer\'s key does not verify', need: `one by ${printable((certificates[i - 1] as Certificate).subjectText)}`, next: NEXT }));
   }
-  if (holds.every(Boolean)) keepCertificates(certificates.slice(0, last), cache?.kept);
+  if (!holds.every(Boolean)) return;
+  keepCertificates(certificates.slice(0, last), cache?.kept);
+  keepCertificates(certificates.slice(last), cache?.leaves);
 }
 
 const pathOf = (i: number, length: number): string => (i === length - 1 ? 'document.certificate' : `document.cabundle[${i}]`);
@@ -105,9 +107,8 @@ function checkOne(certificate: Certificate, path: string, i: number, chain: read
   checks.that('NITRO-CHAIN-REVOKED', `${path}.serialNumber`, !isRevoked(certificate, trust), () => ({ code: 'REVOKED', have: `${printable(certificate.issuerText)} ${certificate.serial}`, need: 'a certificate that the policy does not revoke', next: 'The operator has revoked this certificate: move the workload to another instance.' }));
 }
 
-/** @param remembered whether a signature that holds is not verified again */
-async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined, remembered: boolean): Promise<boolean> {
-  const name = cache === undefined || !remembered ? undefined : await cache.memo.linkName(issuer, certificate);
+async function verifyLink(issuer: Certificate, certificate: Certificate, cache: ChainCache | undefined): Promise<boolean> {
+  const name = cache === undefined ? undefined : await cache.memo.linkName(issuer, certificate);
   if (name !== undefined && cache?.has(name) === true) return true;
   const holds = await verifySignature(issuer, 'ES384', certificate.signature, certificate.tbs);
   if (holds && name !== undefined) cache?.add(name);
