@@ -93,7 +93,7 @@ export async function pipeline({ cell, bare, picture, rounds, secondsEach }: Pip
     about: [
       'Jobs a second through a cell of real processes against N bare loops of workload.work in N processes, in turn. In the cell\'s figure: the upload of the encrypted message, the store and the ledger with',
       'fsync, leases, the release of each data key by the broker with its stored receipt, decryption, counting in the sandbox, the sealed and signed result, events, logs. The client\'s part (encrypting, verifying) is',
-      'not; sending the messages is. Both sides share all cores of the machine. The last column is what the measured CPU time leaves room for, if nothing ever waited: a counting thread takes one core at most,',
+      'not; sending the messages is. Both sides share all cores of the machine. The last column is what the measured CPU time leaves room for on a machine that does nothing else, if nothing ever waited: a counting thread takes one core at most,',
       'and N threads on C cores get at most min(N / count, C / job) jobs, where "job" is all CPU time of a job, counting included. With one counter and a core to spare it is 1; with as many counters as cores',
       `it is count / job, and no pipelining changes that: 0.9 would take less than a ninth of counting around a job, or cores to spare. Here C is ${cores}.`,
     ],

@@ -12,6 +12,7 @@ import { endpointsOf, origin, parseCell } from '../protocol/cell.ts';
 import { readKeyFile } from '../protocol/key-file.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
+import { useNativeSha256 } from '../protocol/sha256-native.ts';
 import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
 import { openPeers, peersSchema } from './peers.ts';
@@ -20,6 +21,7 @@ import { createGateway } from './server.ts';
 
 const PAGE = fileURLToPath(new URL('../client/web/dist', import.meta.url));
 const EXIT_MS = 10_000;
+useNativeSha256(); // several in a request
 const log = createLog('gateway');
 
 const optional = (path: string): Promise<string | undefined> => readFile(path, 'utf8').then((text) => text.trim(), (error: NodeJS.ErrnoException) => {
