@@ -59,7 +59,7 @@ export class AwsStack extends CellStack {
     });
     new Audit(this, 'audit', {
       named, account, region, logs, logPrefix, boundary, lock: { mode: lockMode, days: e.retention.audit }, accessLogs: store.accessLogs.name, standby: { region: standbyRegion, keyArn: infraKey.replicaArn, accessLogs: store.standbyLogs.name }, dataKeys: [dataKey.arn, dataKey.replicaArn], dataBuckets: [store.images.arn, store.eif.arn], breakGlassRole: breakGlass,
-      alertTopic, deliveryTopicName: alerts.deliveryTopicName, threatDetection: e.aws.threatDetection, protect: e.protect,
+      alertTopic, deliveryTopicName: alerts.deliveryTopicName, deliveryPolicy: alerts.deliveryPolicy, threatDetection: e.aws.threatDetection, protect: e.protect,
     });
     const data = new Data(this, 'data', {
       named, account, standbyRegion, zones, subnets: network.subnets.data, group: network.groups.data, capacity: { min: e.aws.database.minCapacity, max: e.aws.database.maxCapacity }, keyArn: infraKey.arn, standbyKeyArn: infraKey.replicaArn, logs, boundary,
@@ -67,16 +67,16 @@ export class AwsStack extends CellStack {
     });
     const edge = new Edge(this, 'edge', {
       named, vpcId: network.vpcId, zoneId: network.zoneId, publicSubnets: network.subnets.edge, privateSubnets: network.subnets.app, publicGroup: network.groups.edge, internalGroup: network.groups.internal, certificateArn: e.aws.certificateArn,
-      canaryPercent: lock.roles.gateway.green === undefined ? 0 : e.canaryPercent, accessLogs: store.accessLogs.name, logs, shield: e.aws.shield, requestsPerAddress: e.aws.requestsPerAddress, protect: e.protect,
+      canaryPercent: lock.roles.gateway.green === undefined ? 0 : e.canaryPercent, accessLogs: store.accessLogs, logs, shield: e.aws.shield, requestsPerAddress: e.aws.requestsPerAddress, protect: e.protect,
     });
-    new Observability(this, 'observability', {
+    const observability = new Observability(this, 'observability', {
       named, region, cell: cell.name, logs, logPrefix, sloTarget: e.sloTarget, loadBalancerSuffix: edge.loadBalancerSuffix, publicTargetSuffix: edge.publicTargets.blue.suffix, database: data.identifier,
       minimum: { gateway: e.aws.fleet.min, broker: e.aws.fleet.min, counter: e.aws.fleet.min }, oldestDueSeconds: 120, alertTopic,
     });
     new Fleets(this, 'fleets', {
       named, lock, account, region, cell, logPrefix, subnets: network.subnets.app, groups: network.groups, image: e.aws.parentImage, instanceTypes: { gateway: e.aws.gatewayInstanceType, broker: e.aws.instanceType, counter: e.aws.instanceType }, enclave: e.aws.enclave, debug: e.debug,
       size: e.aws.fleet, canaryPercent: e.canaryPercent, roles: workloads, autoscalingRole: identity.autoscaling, dataKeyArn: dataKey.arn, infraKeyArn: infraKey.arn, eifBucket: store.eif, imageBucket: store.images, repository: { arn: store.repositoryArn, name: store.repositoryName },
-      database: { host: data.endpoint, readerHost: data.readerEndpoint, resourceId: data.resourceId, ...DATABASE }, edge, tags: { ...tagsOf(e) },
+      database: { host: data.endpoint, readerHost: data.readerEndpoint, resourceId: data.resourceId, ...DATABASE }, edge, waitFor: [...network.endpoints, ...observability.logGroups], tags: { ...tagsOf(e) },
     });
     new Budget(this, 'budget', { named, limit: e.budget.aws, environment: e.name, contact: e.contact, alertTopic });
 

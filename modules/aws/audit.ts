@@ -7,11 +7,12 @@ import { Cloudtrail } from '@cdktf/provider-aws/lib/cloudtrail/index.js';
 import { CloudwatchLogMetricFilter } from '@cdktf/provider-aws/lib/cloudwatch-log-metric-filter/index.js';
 import { CloudwatchMetricAlarm } from '@cdktf/provider-aws/lib/cloudwatch-metric-alarm/index.js';
 import { GuarddutyDetector } from '@cdktf/provider-aws/lib/guardduty-detector/index.js';
+import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import type { Namer } from '../naming.ts';
 import { Bucket, type ObjectLock } from './bucket.ts';
 import { type LogSettings, logGroup } from './log-group.ts';
-import { service, serviceRole, when } from './policy.ts';
+import { permit, service, serviceRole, when } from './policy.ts';
 import { Replication } from './replication.ts';
 
 export const AUDIT_NAMESPACE = 'ccc/audit';
@@ -34,6 +35,8 @@ export interface AuditProps {
   readonly alertTopic: string;
   /** Takes CloudTrail's notices of delivered files. */
   readonly deliveryTopicName: string;
+  /** Lets the trail publish there: CloudTrail tries at creation. */
+  readonly deliveryPolicy: ITerraformDependable;
   /** Threat detection of the whole account; an account has one, so an organization that runs its own says false. */
   readonly threatDetection: boolean;
   readonly protect: boolean;
@@ -47,7 +50,7 @@ export class Audit extends Construct {
 
   constructor(scope: Construct, id: string, props: AuditProps) {
     super(scope, id);
-    const { named, account, region, logs, logPrefix, boundary, lock, accessLogs, standby, dataKeys, dataBuckets, breakGlassRole, alertTopic, deliveryTopicName, threatDetection, protect } = props;
+    const { named, account, region, logs, logPrefix, boundary, lock, accessLogs, standby, dataKeys, dataBuckets, breakGlassRole, alertTopic, deliveryTopicName, deliveryPolicy, threatDetection, protect } = props;
     const name = named('s3-bucket', 'audit');
     const trailName = named('aws-generic', 'trail');
     const trailed = [when('StringEquals', 'aws:SourceArn', trailArn(named, region, account))];
@@ -65,7 +68,8 @@ export class Audit extends Construct {
       roleName: named('iam-role', 'audit-replication'), account, boundary, region, standbyRegion: standby.region, keyArn: logs.keyArn, standbyKeyArn: standby.keyArn, pairs: { audit: { from: bucket, to: copy } },
     });
     const group = logGroup(this, 'trail-logs', `${logPrefix}trail`, logs);
-    const role = serviceRole(this, 'trail-role', { name: named('iam-role', 'trail'), principal: 'cloudtrail.amazonaws.com', account, boundary }, [
+    const role = serviceRole(this, 'trail-role', { name: named('iam-role', 'trail'), principal: 'cloudtrail.amazonaws.com', account, boundary });
+    const permitted = permit(this, 'trail-role', role, [
       { sid: 'Write', actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [`${group.arn}:log-stream:*`] },
     ]);
     new Cloudtrail(this, 'trail', {
@@ -75,7 +79,7 @@ export class Audit extends Construct {
         { name: 'management', fieldSelector: [{ field: 'eventCategory', equalTo: ['Management'] }] },
         { name: 'objects', fieldSelector: [{ field: 'eventCategory', equalTo: ['Data'] }, { field: 'resources.type', equalTo: ['AWS::S3::Object'] }, { field: 'resources.ARN', startsWith: dataBuckets.map((arn) => `${arn}/`) }] },
       ],
-      dependsOn: [bucket.policy], lifecycle: { preventDestroy: protect },
+      dependsOn: [bucket.policy, permitted, deliveryPolicy], lifecycle: { preventDestroy: protect },
     });
 
     const onKey = dataKeys.map((arn) => `$.resources[0].ARN = "${arn}"`).join(' || ');

@@ -77,7 +77,7 @@ export class Data extends Construct {
     const subnetGroup = new DbSubnetGroup(this, 'subnets', { name: named('rds', 'ledger'), description: 'Data tier', subnetIds: [...subnets] });
     // The service writes into a group of this name; made here, so that it is encrypted and kept.
     const group_ = logGroup(this, 'logs', `/aws/rds/cluster/${identifier}/postgresql`, logs);
-    const monitoring = serviceRole(this, 'monitoring', { name: named('iam-role', 'rds-monitoring'), principal: 'monitoring.rds.amazonaws.com', account, boundary }, []);
+    const monitoring = serviceRole(this, 'monitoring', { name: named('iam-role', 'rds-monitoring'), principal: 'monitoring.rds.amazonaws.com', account, boundary });
     const monitored = new IamRolePolicyAttachment(this, 'monitoring-policy', { role: monitoring.name, policyArn: 'arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole' });
     const cluster = new RdsCluster(this, 'ledger', {
       clusterIdentifier: identifier, engine: 'aurora-postgresql', engineMode: 'provisioned', engineVersion: '16.6', databaseName: DATABASE.name, port: 5_432, availabilityZones: [...zones],
@@ -120,7 +120,7 @@ export class Data extends Construct {
         copyAction: [{ destinationVaultArn: there.arn, lifecycle: { deleteAfter: backupDays } }],
       }],
     });
-    const role = serviceRole(this, 'backup-role', { name: named('iam-role', 'backup'), principal: 'backup.amazonaws.com', account, boundary }, []);
+    const role = serviceRole(this, 'backup-role', { name: named('iam-role', 'backup'), principal: 'backup.amazonaws.com', account, boundary });
     for (const [part, policy] of [['backup', 'AWSBackupServiceRolePolicyForBackup'], ['restore', 'AWSBackupServiceRolePolicyForRestores']] as const) {
       new IamRolePolicyAttachment(this, `${part}-policy`, { role: role.name, policyArn: `arn:aws:iam::aws:policy/service-role/${policy}` });
     }

@@ -14,6 +14,7 @@ import { needWhole } from '../configuration-error.ts';
 import type { Generation } from '../measurements.ts';
 import { GENERATIONS } from '../measurements.ts';
 import type { Namer } from '../naming.ts';
+import type { Bucket } from './bucket.ts';
 import { Firewall } from './firewall.ts';
 import type { LogSettings } from './log-group.ts';
 import { GATEWAY_TLS_PORT } from './network.ts';
@@ -29,8 +30,8 @@ export interface EdgeProps {
   readonly certificateArn: string;
   /** Share of the green colour. */
   readonly canaryPercent: number;
-  /** Bucket. */
-  readonly accessLogs: string;
+  /** The service writes a test object when a load balancer is made: its policy must be there. */
+  readonly accessLogs: Bucket;
   readonly logs: LogSettings;
   /** Standard protection is always there and free; Advanced wants the account's subscription (about 3,000 USD a month). */
   readonly shield: 'standard' | 'advanced';
@@ -54,8 +55,8 @@ export class Edge extends Construct {
     needWhole('canaryPercent', canaryPercent, 0, 100, 'percent');
     const lb = new Lb(this, 'public', {
       name: named('load-balancer', 'public'), loadBalancerType: 'application', internal: false, subnets: [...publicSubnets], securityGroups: [publicGroup], dropInvalidHeaderFields: true, desyncMitigationMode: 'strictest', xffHeaderProcessingMode: 'append',
-      enableDeletionProtection: protect, enableHttp2: true, enableZonalShift: true, enableCrossZoneLoadBalancing: true, idleTimeout: 60, accessLogs: { bucket: accessLogs, prefix: 'alb', enabled: true }, connectionLogs: { bucket: accessLogs, prefix: 'alb-connections', enabled: true },
-      lifecycle: { preventDestroy: protect },
+      enableDeletionProtection: protect, enableHttp2: true, enableZonalShift: true, enableCrossZoneLoadBalancing: true, idleTimeout: 60, accessLogs: { bucket: accessLogs.name, prefix: 'alb', enabled: true }, connectionLogs: { bucket: accessLogs.name, prefix: 'alb-connections', enabled: true },
+      lifecycle: { preventDestroy: protect }, dependsOn: [accessLogs.policy],
     });
     this.loadBalancerSuffix = lb.arnSuffix;
     this.dnsName = lb.dnsName;
@@ -79,7 +80,7 @@ export class Edge extends Construct {
 
     const internal = new Lb(this, 'internal', {
       name: named('load-balancer', 'cell'), loadBalancerType: 'network', internal: true, subnets: [...privateSubnets], securityGroups: [internalGroup], enableDeletionProtection: protect, enableCrossZoneLoadBalancing: true, enableZonalShift: true,
-      enforceSecurityGroupInboundRulesOnPrivateLinkTraffic: 'on', accessLogs: { bucket: accessLogs, prefix: 'nlb', enabled: true }, lifecycle: { preventDestroy: protect },
+      enforceSecurityGroupInboundRulesOnPrivateLinkTraffic: 'on', accessLogs: { bucket: accessLogs.name, prefix: 'nlb', enabled: true }, lifecycle: { preventDestroy: protect }, dependsOn: [accessLogs.policy],
     });
     const targets = (part: 'gateway' | 'broker', port: number, path: string, matcher: string): string => {
       const group = new LbTargetGroup(this, `internal-${part}`, {

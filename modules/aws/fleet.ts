@@ -9,14 +9,13 @@ import { AutoscalingPolicy } from '@cdktf/provider-aws/lib/autoscaling-policy/in
 import { DataAwsEc2InstanceType } from '@cdktf/provider-aws/lib/data-aws-ec2-instance-type/index.js';
 import { IamInstanceProfile } from '@cdktf/provider-aws/lib/iam-instance-profile/index.js';
 import type { IamRole } from '@cdktf/provider-aws/lib/iam-role/index.js';
-import { IamRolePolicy } from '@cdktf/provider-aws/lib/iam-role-policy/index.js';
 import { LaunchTemplate } from '@cdktf/provider-aws/lib/launch-template/index.js';
-import { Fn, Token } from 'cdktf';
+import { Fn, type ITerraformDependable, Token } from 'cdktf';
 import { Construct } from 'constructs';
 import { need, needWhole } from '../configuration-error.ts';
 import { GENERATIONS, type Generation, type WorkloadRole } from '../measurements.ts';
 import type { Namer } from '../naming.ts';
-import { policyDocument, type Statement } from './policy.ts';
+import { permit, type Statement } from './policy.ts';
 import { type Scaling, scalingPolicy } from './scaling.ts';
 import { BOOT_HOOK, DRAIN_HOOK } from './user-data.ts';
 
@@ -47,6 +46,8 @@ export interface FleetProps {
   readonly scaling: Readonly<Record<Generation, readonly Scaling[]>>;
   /** Names of alarms that roll a refresh back. */
   readonly rollbackAlarms: readonly string[];
+  /** What a boot reaches for: endpoints, log groups. */
+  readonly waitFor: readonly ITerraformDependable[];
   readonly tags: Readonly<Record<string, string>>;
 }
 
@@ -58,10 +59,10 @@ export const groupName = (named: Namer, role: WorkloadRole, generation: Generati
 export class Fleet extends Construct {
   constructor(scope: Construct, id: string, props: FleetProps) {
     super(scope, id);
-    const { named, role, subnets, group, instanceType, image, enclave, diskKeyArn, instanceRole, permissions, autoscalingRole, colours, scaling, rollbackAlarms, tags } = props;
+    const { named, role, subnets, group, instanceType, image, enclave, diskKeyArn, instanceRole, permissions, autoscalingRole, colours, scaling, rollbackAlarms, waitFor, tags } = props;
     need(/^ami-[0-9a-f]{17}$/.test(image), 'aws.parentImage', image, 'ami- and 17 hexadecimal digits: pinned, never an alias');
     need(subnets.length === 3, `${id}.subnets`, subnets.length, 'three, one a zone');
-    new IamRolePolicy(this, 'permissions', { name: 'permissions', role: instanceRole.name, policy: policyDocument(this, 'document', permissions) });
+    const permitted = permit(this, 'instance', instanceRole, permissions);
     const profile = new IamInstanceProfile(this, 'profile', { name: instanceRole.name, role: instanceRole.name });
     const type = new DataAwsEc2InstanceType(this, 'type', { instanceType });
     const precondition = enclave === undefined ? [] : [
@@ -96,6 +97,7 @@ export class Fleet extends Construct {
         // No warm pool: huge pages fragment while a host waits, and an enclave's memory is reserved at boot.
         initialLifecycleHook: [{ name: BOOT_HOOK, lifecycleTransition: 'autoscaling:EC2_INSTANCE_LAUNCHING', defaultResult: 'ABANDON', heartbeatTimeout: 600 }],
         instanceRefresh: { strategy: 'Rolling', preferences: { minHealthyPercentage: 100, maxHealthyPercentage: 110, autoRollback: true, instanceWarmup: '180', skipMatching: true, scaleInProtectedInstances: 'Wait', standbyInstances: 'Ignore', alarmSpecification: { alarms: [...rollbackAlarms] } } },
+        dependsOn: [permitted, ...waitFor],
         tag: Object.entries(all).map(([key, value]) => ({ key, value, propagateAtLaunch: false })),
         lifecycle: {
           // The scaling policies move it.

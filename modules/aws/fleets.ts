@@ -1,5 +1,6 @@
 /** The three fleets of a cell: what each role may do, runs and follows. */
 import type { IamRole } from '@cdktf/provider-aws/lib/iam-role/index.js';
+import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import type { CellFile } from '../cell-config.ts';
 import { entriesOf, entryOf, type Generation, type MeasurementLock, type WorkloadRole } from '../measurements.ts';
@@ -40,6 +41,8 @@ export interface FleetsProps {
   readonly repository: { readonly arn: string; readonly name: string };
   readonly database: { readonly host: string; readonly readerHost: string; readonly resourceId: string; readonly name: string; readonly user: string };
   readonly edge: Edge;
+  /** What a boot reaches for: endpoints, log groups. */
+  readonly waitFor: readonly ITerraformDependable[];
   readonly tags: Readonly<Record<string, string>>;
 }
 
@@ -49,7 +52,7 @@ const DATABASE_WORDS = { host: 'LEDGER_WRITER_HOST', readerHost: 'LEDGER_READER_
 export class Fleets extends Construct {
   constructor(scope: Construct, id: string, props: FleetsProps) {
     super(scope, id);
-    const { named, lock, account, region, cell, logPrefix, subnets, groups, image, instanceTypes, enclave, debug, size, canaryPercent, roles, autoscalingRole, dataKeyArn, infraKeyArn, eifBucket, imageBucket, repository, database, edge, tags } = props;
+    const { named, lock, account, region, cell, logPrefix, subnets, groups, image, instanceTypes, enclave, debug, size, canaryPercent, roles, autoscalingRole, dataKeyArn, infraKeyArn, eifBucket, imageBucket, repository, database, edge, waitFor, tags } = props;
     const registry = `${account}.dkr.ecr.${region}.amazonaws.com`;
     const boot = (role: WorkloadRole, generation: Generation) => ({ region, autoscalingGroup: groupName(named, role, generation), logGroup: logGroupName(logPrefix, role), cellJson: cell.json, eifBucket: eifBucket.name });
     const throughS3 = when('StringEquals', 'kms:ViaService', `s3.${region}.amazonaws.com`);
@@ -107,7 +110,7 @@ export class Fleets extends Construct {
       const policies = (generation: Generation): Scaling[] => (share(role, generation, size.max) === 0 ? [] : scaling[role](generation));
       new Fleet(this, role, {
         named, role, subnets, group: groups[role], instanceType: instanceTypes[role], image, ...(role === 'gateway' ? {} : { enclave }), diskKeyArn: infraKeyArn, instanceRole: roles[role], permissions: permissions[role], autoscalingRole,
-        colours: { blue: colour('blue'), green: colour('green') }, scaling: { blue: policies('blue'), green: policies('green') }, rollbackAlarms: [rollbackAlarm(named)], tags,
+        colours: { blue: colour('blue'), green: colour('green') }, scaling: { blue: policies('blue'), green: policies('green') }, rollbackAlarms: [rollbackAlarm(named)], waitFor, tags,
       });
     }
   }

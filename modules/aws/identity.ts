@@ -5,14 +5,13 @@
  */
 import { IamOpenidConnectProvider } from '@cdktf/provider-aws/lib/iam-openid-connect-provider/index.js';
 import { IamPolicy } from '@cdktf/provider-aws/lib/iam-policy/index.js';
-import { IamRolePolicy } from '@cdktf/provider-aws/lib/iam-role-policy/index.js';
 import { IamRole } from '@cdktf/provider-aws/lib/iam-role/index.js';
 import { IamServiceLinkedRole } from '@cdktf/provider-aws/lib/iam-service-linked-role/index.js';
 import { Construct } from 'constructs';
 import type { WorkloadRole } from '../measurements.ts';
 import type { Namer } from '../naming.ts';
 import { APPLY_SERVICES, boundaryStatements, READ_ACTIONS } from './identity-policy.ts';
-import { aws, policyDocument, serviceRole, type Statement, when } from './policy.ts';
+import { aws, permit, policyDocument, serviceRole, type Statement, when } from './policy.ts';
 
 const ISSUER = 'token.actions.githubusercontent.com';
 /** Seconds. */
@@ -67,7 +66,7 @@ export class Identity extends Construct {
       const made = new IamRole(this, part, {
         name: named('iam-role', part), description, maxSessionDuration: SESSION, permissionsBoundary: this.boundary, assumeRolePolicy: policyDocument(this, `${part}-trust`, trust), lifecycle: { preventDestroy: protect },
       });
-      new IamRolePolicy(this, `${part}-permissions`, { name: 'permissions', role: made.name, policy: policyDocument(this, `${part}-document`, statements) });
+      permit(this, part, made, statements);
       return made;
     };
 
@@ -123,7 +122,7 @@ export class Identity extends Construct {
     ]).arn;
 
     // Their permissions are with the fleets; the data key's policy names the broker's.
-    const instance = (part: WorkloadRole): IamRole => serviceRole(this, part, { name: named('iam-role', part), principal: 'ec2.amazonaws.com', account, boundary: this.boundary }, []);
+    const instance = (part: WorkloadRole): IamRole => serviceRole(this, part, { name: named('iam-role', part), principal: 'ec2.amazonaws.com', account, boundary: this.boundary });
     this.workloads = { gateway: instance('gateway'), broker: instance('broker'), counter: instance('counter') };
 
     // Our own linked role: its arn stands in the infra key's policy, and exists when that is written.

@@ -6,6 +6,7 @@
 import { DefaultSecurityGroup } from '@cdktf/provider-aws/lib/default-security-group/index.js';
 import { FlowLog } from '@cdktf/provider-aws/lib/flow-log/index.js';
 import { InternetGateway } from '@cdktf/provider-aws/lib/internet-gateway/index.js';
+import { NetworkAclRule } from '@cdktf/provider-aws/lib/network-acl-rule/index.js';
 import { NetworkAcl } from '@cdktf/provider-aws/lib/network-acl/index.js';
 import { Route } from '@cdktf/provider-aws/lib/route/index.js';
 import { Route53Zone } from '@cdktf/provider-aws/lib/route53-zone/index.js';
@@ -22,7 +23,7 @@ import { PORTS } from '../cell-config.ts';
 import { need } from '../configuration-error.ts';
 import type { Namer } from '../naming.ts';
 import { type LogSettings, logGroup } from './log-group.ts';
-import { ANYONE, policyDocument, serviceRole, type Statement, when } from './policy.ts';
+import { ANYONE, permit, policyDocument, serviceRole, type Statement, when } from './policy.ts';
 
 export const POSTGRES_PORT = 5_432;
 /** Where a gateway's parent ends the load balancer's TLS. */
@@ -63,6 +64,7 @@ export class Network extends Construct {
   readonly zoneId: string;
   readonly subnets: Readonly<Record<Tier, readonly string[]>>;
   readonly groups: Readonly<Record<Group, string>>;
+  readonly endpoints: readonly VpcEndpoint[];
 
   constructor(scope: Construct, id: string, { named, account, region, zones, cidr, logs, logPrefix, boundary, buckets }: NetworkProps) {
     super(scope, id);
@@ -85,11 +87,18 @@ export class Network extends Construct {
     });
     this.subnets = { edge: tier('edge'), app: tier('app'), data: tier('data'), endpoints: tier('endpoints') };
     // A second, stateless gate before the database: one mistaken rule of a security group does not open it.
-    new NetworkAcl(this, 'data-acl', {
-      vpcId: vpc.id, subnetIds: [...this.subnets.data], tags: { Name: named('aws-generic', 'data') },
-      ingress: [...blocks('app').map((cidrBlock, i) => rule(100 + i, cidrBlock, POSTGRES_PORT, POSTGRES_PORT)), ...blocks('data').map((cidrBlock, i) => rule(200 + i, cidrBlock, 1_024, 65_535))],
-      egress: [...blocks('app').map((cidrBlock, i) => rule(100 + i, cidrBlock, 1_024, 65_535)), ...blocks('data').map((cidrBlock, i) => rule(200 + i, cidrBlock, 1_024, 65_535))],
-    });
+    const acl = new NetworkAcl(this, 'data-acl', { vpcId: vpc.id, subnetIds: [...this.subnets.data], tags: { Name: named('aws-generic', 'data') } });
+    for (const [i, zone] of zones.entries()) {
+      const rule = (part: string, ruleNumber: number, egress: boolean, cidrBlock: string, fromPort: number, toPort: number): void => {
+        new NetworkAclRule(this, `data-acl-${part}-${i}`, { networkAclId: acl.id, ruleNumber: ruleNumber + i, egress, protocol: 'tcp', ruleAction: 'allow', cidrBlock, fromPort, toPort });
+      };
+      const [app, data] = [blocks('app')[i], blocks('data')[i]];
+      need(app !== undefined && data !== undefined, 'aws.zones', zone, 'a zone with a block in each tier');
+      rule('queries', 100, false, app, POSTGRES_PORT, POSTGRES_PORT);
+      rule('answers', 100, true, app, 1_024, 65_535);
+      rule('peers-in', 200, false, data, 1_024, 65_535);
+      rule('peers-out', 200, true, data, 1_024, 65_535);
+    }
 
     const group = (name: Group): string => new SecurityGroup(this, `${name}-group`, {
       name: named('security-group', name), description: `Confidential Cat Counter ${name}`, vpcId: vpc.id, revokeRulesOnDelete: true, tags: { Name: named('security-group', name) },
@@ -104,14 +113,15 @@ export class Network extends Construct {
         { sid: 'ImageLayers', actions: ['s3:GetObject'], resources: [`arn:aws:s3:::prod-${region}-starport-layer-bucket/*`], principals: ANYONE, condition: [when('StringEquals', 'aws:PrincipalAccount', account)] },
       ]),
     });
-    for (const [name, actions] of Object.entries(ENDPOINTS)) {
+    const through = Object.entries(ENDPOINTS).map(([name, actions]) => {
       const own: Statement = { sid: 'OwnAccount', actions: [...actions], resources: [name === 'kms' ? `arn:aws:kms:${region}:${account}:key/*` : '*'], principals: ANYONE, condition: [when('StringEquals', 'aws:PrincipalAccount', account)] };
       const part = name.replace('.', '-');
-      new VpcEndpoint(this, `${part}-endpoint`, {
+      return new VpcEndpoint(this, `${part}-endpoint`, {
         vpcId: vpc.id, serviceName: `com.amazonaws.${region}.${name}`, vpcEndpointType: 'Interface', privateDnsEnabled: true, subnetIds: [...this.subnets.endpoints], securityGroupIds: [this.groups.endpoints],
         policy: policyDocument(this, `${part}-endpoint-policy`, [own]), tags: { Name: named('aws-generic', part) },
       });
-    }
+    });
+    this.endpoints = [s3, ...through];
 
     // The one address range: the public listener. Behind it groups name groups.
     new VpcSecurityGroupIngressRule(this, 'public-in', { securityGroupId: this.groups.edge, cidrIpv4: '0.0.0.0/0', ipProtocol: 'tcp', fromPort: 443, toPort: 443, description: 'Clients, through the web application firewall' });
@@ -130,10 +140,11 @@ export class Network extends Construct {
     this.zoneId = new Route53Zone(this, 'zone', { name: PRIVATE_ZONE, comment: 'Names of the cell', vpc: [{ vpcId: vpc.id, vpcRegion: region }], forceDestroy: false }).zoneId;
 
     const flows = logGroup(this, 'flows', `${logPrefix}flows`, logs);
-    const role = serviceRole(this, 'flows-role', { name: named('iam-role', 'flows'), principal: 'vpc-flow-logs.amazonaws.com', account, boundary }, [
+    const role = serviceRole(this, 'flows-role', { name: named('iam-role', 'flows'), principal: 'vpc-flow-logs.amazonaws.com', account, boundary });
+    const permitted = permit(this, 'flows-role', role, [
       { sid: 'Write', actions: ['logs:CreateLogStream', 'logs:PutLogEvents', 'logs:DescribeLogStreams'], resources: [`${flows.arn}:*`] },
     ]);
-    new FlowLog(this, 'flow-log', { vpcId: vpc.id, trafficType: 'ALL', logDestinationType: 'cloud-watch-logs', logDestination: flows.arn, iamRoleArn: role.arn, maxAggregationInterval: 60 });
+    new FlowLog(this, 'flow-log', { vpcId: vpc.id, trafficType: 'ALL', logDestinationType: 'cloud-watch-logs', logDestination: flows.arn, iamRoleArn: role.arn, maxAggregationInterval: 60, dependsOn: [permitted] });
   }
 
   #allow(from: Group, to: Group, port: number): void {
@@ -142,5 +153,3 @@ export class Network extends Construct {
     new VpcSecurityGroupIngressRule(this, `${to}-from-${from}`, { ...common, securityGroupId: this.groups[to], referencedSecurityGroupId: this.groups[from] });
   }
 }
-
-const rule = (ruleNo: number, cidrBlock: string, fromPort: number, toPort: number) => ({ ruleNo, cidrBlock, fromPort, toPort, protocol: 'tcp', action: 'allow' });

@@ -3,6 +3,7 @@
  * chapter 5: 14.4 times the budget over an hour, 6 times over six hours, each together with a twelfth of its window, so that an alarm ends when its cause does.
  */
 import { CloudwatchCompositeAlarm } from '@cdktf/provider-aws/lib/cloudwatch-composite-alarm/index.js';
+import type { CloudwatchLogGroup } from '@cdktf/provider-aws/lib/cloudwatch-log-group/index.js';
 import { CloudwatchMetricAlarm } from '@cdktf/provider-aws/lib/cloudwatch-metric-alarm/index.js';
 import { Construct } from 'constructs';
 import { need } from '../configuration-error.ts';
@@ -38,11 +39,13 @@ export const rollbackAlarm = (named: Namer): string => named('aws-generic', 'bur
 export const logGroupName = (logPrefix: string, role: WorkloadRole): string => `${logPrefix}${role}`;
 
 export class Observability extends Construct {
+  readonly logGroups: readonly CloudwatchLogGroup[];
+
   constructor(scope: Construct, id: string, props: ObservabilityProps) {
     super(scope, id);
     const { named, region, cell, logs, logPrefix, sloTarget, loadBalancerSuffix, publicTargetSuffix, database, minimum, oldestDueSeconds, alertTopic } = props;
     need(sloTarget >= 0.9 && sloTarget < 1, 'sloTarget', sloTarget, 'from 0.9 to below 1');
-    for (const role of WORKLOAD_ROLES) logGroup(this, `${role}-logs`, logGroupName(logPrefix, role), logs);
+    this.logGroups = WORKLOAD_ROLES.map((role) => logGroup(this, `${role}-logs`, logGroupName(logPrefix, role), logs));
 
     // Rounded: 1 - 0.999 is not 0.001 in binary, and the number is read by people.
     const budget = Number((1 - sloTarget).toFixed(6));

@@ -33,13 +33,16 @@ export const fromAccount = (account: string): Condition => when('StringEquals', 
 export interface ServiceRole { readonly name: string; readonly principal: string; readonly account: string; readonly boundary: string }
 
 /** A role that one service assumes, for this account's resources only where the service says whose they are. */
-export function serviceRole(scope: Construct, id: string, { name, principal, account, boundary }: ServiceRole, statements: readonly Statement[]): IamRole {
+export function serviceRole(scope: Construct, id: string, { name, principal, account, boundary }: ServiceRole): IamRole {
   // EC2 and S3's replication give no source account when they assume a role.
   const condition = ['ec2.amazonaws.com', 's3.amazonaws.com'].includes(principal) ? [] : [fromAccount(account)];
-  const role = new IamRole(scope, id, {
+  return new IamRole(scope, id, {
     name, maxSessionDuration: 3_600, permissionsBoundary: boundary,
     assumeRolePolicy: policyDocument(scope, `${id}-trust`, [{ sid: 'Service', actions: ['sts:AssumeRole'], principals: service(principal), condition }]),
   });
-  if (statements.length > 0) new IamRolePolicy(scope, `${id}-permissions`, { name: 'permissions', role: role.name, policy: policyDocument(scope, `${id}-document`, statements) });
-  return role;
+}
+
+/** What the role may do. What the service checks at creation, or uses at once, depends on the answer: a reference to the role alone does not wait for this. */
+export function permit(scope: Construct, id: string, role: IamRole, statements: readonly Statement[]): IamRolePolicy {
+  return new IamRolePolicy(scope, `${id}-permissions`, { name: 'permissions', role: role.name, policy: policyDocument(scope, `${id}-document`, statements) });
 }

@@ -2,7 +2,7 @@
 import { S3BucketReplicationConfigurationA } from '@cdktf/provider-aws/lib/s3-bucket-replication-configuration/index.js';
 import { Construct } from 'constructs';
 import type { Bucket } from './bucket.ts';
-import { serviceRole, when } from './policy.ts';
+import { permit, serviceRole, when } from './policy.ts';
 
 export interface ReplicationProps {
   /** Of the role that copies. */
@@ -21,7 +21,8 @@ export class Replication extends Construct {
   constructor(scope: Construct, id: string, { roleName, account, boundary, region, standbyRegion, keyArn, standbyKeyArn, pairs }: ReplicationProps) {
     super(scope, id);
     const all = Object.values(pairs);
-    const role = serviceRole(this, 'role', { name: roleName, principal: 's3.amazonaws.com', account, boundary }, [
+    const role = serviceRole(this, 'role', { name: roleName, principal: 's3.amazonaws.com', account, boundary });
+    const permitted = permit(this, 'role', role, [
       { sid: 'Buckets', actions: ['s3:GetReplicationConfiguration', 's3:ListBucket'], resources: all.map(({ from }) => from.arn) },
       { sid: 'Read', actions: ['s3:GetObjectVersionForReplication', 's3:GetObjectVersionAcl', 's3:GetObjectVersionTagging', 's3:GetObjectRetention', 's3:GetObjectLegalHold'], resources: all.map(({ from }) => `${from.arn}/*`) },
       { sid: 'Write', actions: ['s3:ReplicateObject', 's3:ReplicateDelete', 's3:ReplicateTags'], resources: all.map(({ to }) => `${to.arn}/*`) },
@@ -30,7 +31,7 @@ export class Replication extends Construct {
     ]);
     for (const [part, { from, to }] of Object.entries(pairs)) {
       new S3BucketReplicationConfigurationA(this, part, {
-        bucket: from.id, role: role.arn, dependsOn: [from.versioning, to.versioning],
+        bucket: from.id, role: role.arn, dependsOn: [from.versioning, to.versioning, permitted],
         rule: [{
           id: 'standby', status: 'Enabled', priority: 0, filter: { prefix: '' }, deleteMarkerReplication: { status: 'Enabled' }, sourceSelectionCriteria: { sseKmsEncryptedObjects: { status: 'Enabled' } },
           destination: {

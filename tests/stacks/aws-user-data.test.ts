@@ -38,7 +38,7 @@ async function bootMachine(script: string, { eif = measurements, pages = 4_096, 
   await writeFile(join(pool, 'nr_hugepages'), String(pages));
   await writeFile(join(home, 'eif.json'), JSON.stringify({ Measurements: eif }));
   await writeFile(join(home, 'enclaves.json'), JSON.stringify([{ EnclaveName: 'broker', State: state, Flags: flags }]));
-  const recorder = `#!/bin/bash
+  const recorder = `#!/bin/sh
 line="\${0##*/} $*"
 echo "$line" >> ${home}/calls
 case "$line" in *'${fails}'*) exit 1;; esac

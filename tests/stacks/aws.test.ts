@@ -127,7 +127,7 @@ describe('fleets', () => {
 
   it('may fetch the enclaves of their own role only', () => {
     const { roles } = placeholderLock();
-    const text = JSON.stringify(statements(stacks.prod, byId(stacks.prod, 'aws_iam_role_policy', 'fleets_counter_permissions')['policy']));
+    const text = JSON.stringify(statements(stacks.prod, byId(stacks.prod, 'aws_iam_role_policy', 'fleets_counter_instance-permissions')['policy']));
     expect(text).toContain(roles.counter.blue.nitro.PCR0);
     expect(text).not.toContain(roles.broker.blue.nitro.PCR0);
     expect(text).not.toContain('kms:GenerateDataKey');
