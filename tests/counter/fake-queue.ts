@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { type Bytes, b64u, fromB64u, hex, randomBytes, sha256 } from '../../attestation/bytes.ts';
 import { decodeJwsUnverified } from '../../workloads/protocol/jws.ts';
 import {
-  type RegisterSession, type Sealed, type SessionPayload, completeRequestSchema, giveBackRequestSchema, heartbeatRequestSchema, leaseRequestSchema, registerSessionSchema,
+  type RegisterSession, type Sealed, type SessionPayload, type TenantEpoch, completeRequestSchema, giveBackRequestSchema, heartbeatRequestSchema, leaseRequestSchema, registerSessionSchema,
 } from '../../workloads/protocol/messages.ts';
 import { JtiStore, verifyPop } from '../../workloads/protocol/pop.ts';
 import { CccError } from '../../workloads/protocol/problem.ts';
@@ -19,6 +19,8 @@ export class FakeQueue {
   readonly jobs: QueuedJob[] = [];
   readonly registered = new Map<string, RegisterSession>();
   leaseMs = 30_000;
+  /** What it shows of its epochs. */
+  epochs: (() => Promise<TenantEpoch[]>) | undefined;
   /** Answers 401 to this many requests of counters that carry a session. */
   refuseSessions = 0;
   readonly #world: World;
@@ -48,7 +50,7 @@ export class FakeQueue {
         taken = this.#take(max, sid);
       }
       return {
-        lease_ms: this.leaseMs,
+        lease_ms: this.leaseMs, ...(this.epochs === undefined ? {} : { epochs: await this.epochs() }),
         jobs: taken.map((job) => ({
           tenant_id: job.tenant_id, job_id: job.job_id, lease_token: job.token, lease_until: job.leaseUntil, attempt: job.attempts, message_digest: job.message_digest, size: job.bytes.length,
         })),
@@ -65,7 +67,7 @@ export class FakeQueue {
       await this.#proven(request);
       const { jobs } = heartbeatRequestSchema.parse(json(request.body));
       const lease_until = world.now() + this.leaseMs;
-      return { lost: jobs.filter((each) => this.#held(each)?.state !== 'leased').map(({ job_id }) => job_id), lease_until };
+      return { lost: jobs.filter((each) => this.#held(each)?.state !== 'leased').map(({ job_id }) => job_id), lease_until, ...(this.epochs === undefined ? {} : { epochs: await this.epochs() }) };
     });
     route('POST /give-back', async (request) => {
       await this.#proven(request);
