@@ -57,7 +57,7 @@ export interface AzureSettings {
   readonly location: string;
   readonly standbyLocation: string;
   readonly zones: readonly string[];
-  /** A confidential size: DC or EC. */
+  /** A confidential size with SEV-SNP: DC or EC. */
   readonly vmSize: string;
   readonly fleet: { readonly min: number; readonly max: number };
   readonly vnetCidr: string;
@@ -255,7 +255,8 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
 const TEE_SIZES = {
   // Enclaves need whole cores beside the parent's: 4 vCPU and more; no T family.
   aws: /^(?:[cmr](?:5|5a|5n|6a|6i|6in|7a|7i)n?)\.(?:xlarge|[1-9][0-9]*xlarge)$/,
-  azure: /^Standard_(?:DC|EC)[0-9]+(?:as|ads)_v[56]$|^Standard_(?:DC|EC)[0-9]+(?:es|eds)_v6$/,
+  // SEV-SNP: release policies pin its launch measurement, and no token of the attestation service pins a guest's own under TDX.
+  azure: /^Standard_(?:DC|EC)[0-9]+(?:as|ads)_v[56]$/,
   gcpSnp: /^n2d-(?:standard|highmem|highcpu)-[0-9]+$/,
   gcpTdx: /^c3-(?:standard|highmem|highcpu)-[0-9]+$/,
 } as const;
@@ -302,7 +303,7 @@ export function checkEnvironment(e: Environment): void {
   zones(at('gcp.zones'), e.gcp.zones, new RegExp(`^${e.gcp.region}-[a-f]$`));
 
   need(TEE_SIZES.aws.test(e.aws.instanceType), at('aws.instanceType'), e.aws.instanceType, 'a Nitro instance of 4 vCPU or more that can host enclaves, as m6i.xlarge');
-  need(TEE_SIZES.azure.test(e.azure.vmSize), at('azure.vmSize'), e.azure.vmSize, 'a confidential size (DC or EC), as Standard_DC4as_v5');
+  need(TEE_SIZES.azure.test(e.azure.vmSize), at('azure.vmSize'), e.azure.vmSize, 'a confidential size with SEV-SNP (DC or EC), as Standard_DC4as_v5');
   need(TEE_SIZES.gcpSnp.test(e.gcp.snpMachineType), at('gcp.snpMachineType'), e.gcp.snpMachineType, 'an N2D machine type, as n2d-standard-4 (SEV-SNP)');
   need(TEE_SIZES.gcpTdx.test(e.gcp.tdxMachineType), at('gcp.tdxMachineType'), e.gcp.tdxMachineType, 'a C3 machine type, as c3-standard-4 (TDX)');
   need(TEE_SIZES.gcpTdx.test(e.gcp.brokerMachineType), at('gcp.brokerMachineType'), e.gcp.brokerMachineType, 'a C3 machine type, as c3-standard-4 (TDX)');

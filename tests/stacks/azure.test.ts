@@ -208,6 +208,7 @@ const azure = (over: Partial<Environment['azure']>): Environment => ({ ...ENVIRO
 test.each<[string, Environment, RegExp]>([
   ['azure.pairedReplication', { ...ENVIRONMENTS.dev, azure: { ...ENVIRONMENTS.dev.azure, pairedReplication: true } }, /westus, outside the residency/],
   ['azure.standbyLocation', { ...ENVIRONMENTS.prod, residency: { ...ENVIRONMENTS.prod.residency, azure: ['westeurope', 'northeurope', 'francecentral'] }, azure: { ...ENVIRONMENTS.prod.azure, standbyLocation: 'francecentral' } }, /northeurope/],
+  ['azure.vmSize', azure({ vmSize: 'Standard_DC4es_v6' }), /SEV-SNP/],
   ['azure.attestationRegion', azure({ attestationRegion: 'West Europe' }), /short name/],
   ['azure.keyPeriod.number', azure({ keyPeriod: { number: 0, start: '2026-12-01T00:00:00Z' } }), /whole number/],
   ['azure.keyPeriod.start', azure({ keyPeriod: { number: 1, start: 'tomorrow' } }), /a day/],
