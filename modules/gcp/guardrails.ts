@@ -9,7 +9,7 @@ import { GITHUB_ISSUER } from './identity.ts';
 import { TOKEN_ISSUER } from './token-condition.ts';
 
 const ENFORCED = [
-  'compute.disableGuestAttributesAccess', 'compute.disableSerialPortAccess', 'compute.requireOsLogin', 'compute.requireShieldedVm', 'compute.skipDefaultNetworkCreation', 'iam.automaticIamGrantsForDefaultServiceAccounts', 'iam.disableServiceAccountKeyCreation',
+  'compute.disableSerialPortAccess', 'compute.requireOsLogin', 'compute.requireShieldedVm', 'compute.skipDefaultNetworkCreation', 'iam.automaticIamGrantsForDefaultServiceAccounts', 'iam.disableServiceAccountKeyCreation',
   'iam.disableServiceAccountKeyUpload', 'sql.restrictAuthorizedNetworks', 'sql.restrictPublicIp', 'storage.publicAccessPrevention', 'storage.uniformBucketLevelAccess',
 ] as const;
 
