@@ -17,6 +17,8 @@ export interface StartOptions extends PrepareOptions {
   readonly page?: boolean;
   /** How long a counter has a job without a sign of life; the gateway's default unless told. */
   readonly leaseMs?: number;
+  /** The embedded database can replicate to other cells and from them. */
+  readonly replication?: boolean;
   /** What is being done, for a progress line. */
   readonly onProgress?: (text: string) => void;
 }
@@ -26,6 +28,8 @@ export interface RunningCell extends PreparedCell {
   readonly url: string;
   /** The embedded server's, or the one that DATABASE_URL names. */
   readonly databaseUrl: string;
+  /** The same with the role for peers: only where the embedded server replicates. */
+  readonly peerDatabaseUrl?: string | undefined;
   readonly processes: readonly Supervised[];
   /** Played here for a cell whose evidence needs what vendors publish. */
   readonly vendors: Vendors | undefined;
@@ -61,7 +65,7 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     const external = process.env['DATABASE_URL'];
     say(`preparing keys and policy, ${external ? 'reaching the database that DATABASE_URL names' : 'starting PostgreSQL'}, checking the detector`);
     // Side by side, and each process starts as soon as there is what it cannot do without: broker and counters wait for the gateway by themselves.
-    const starting = external ? Promise.resolve({ url: external, pid: () => undefined, stop: async () => {} }) : startPostgres({ folder: at(folder).postgres, log: options.log });
+    const starting = external ? Promise.resolve({ url: external, peerUrl: undefined, pid: () => undefined, stop: async () => {} }) : startPostgres({ folder: at(folder).postgres, log: options.log, replication: options.replication ?? false });
     // Also when something else fails while it starts.
     stops.push(() => starting.then((started) => started.stop(), () => {}));
     const detector = ensureDefaultModel(say);
@@ -91,7 +95,7 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     const processes = [gateway, broker, ...counters];
     const url = origin(prepared.cell.gateway.public);
     await untilReady(url, processes, folder);
-    return { ...prepared, url, databaseUrl: database.url, processes, vendors, databasePid: () => database.pid(), stop };
+    return { ...prepared, url, databaseUrl: database.url, peerDatabaseUrl: database.peerUrl, processes, vendors, databasePid: () => database.pid(), stop };
   } catch (error) {
     await stop();
     throw error;

@@ -1,6 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { Migrator } from 'kysely/migration';
+import { openKysely, openPool } from '../../../workloads/ledger/database.ts';
 import { LedgerUnavailable, type LeasedJob, type NewJob, openLedger } from '../../../workloads/ledger/ledger.ts';
+import { MIGRATIONS } from '../../../workloads/ledger/migrations/index.ts';
 import { type Engine, START, TENANT, newJob, query } from '../engines.ts';
 import { type Proxy, startProxy } from '../proxy.ts';
 import { ledgers } from './setup.ts';
@@ -181,6 +184,30 @@ export function failureTests(engine: () => Engine): void {
       expect(await Promise.all(opened.map((l) => l.addTenant({ id: TENANT, zone: 'eu' })))).toContain('stored');
       expect(await query(url, 'select name from kysely_migration')).toEqual([{ name: '0001_initial' }, { name: '0002_cells' }]);
       keep(await openLedger({ url, now: () => START, cell: 'cell-a' }));
+    });
+
+    it('takes the rows of the first version along: to its own cell, at the first epoch', async () => {
+      const url = await engine().database();
+      const db = openKysely(openPool(url, 1, 5_000));
+      try {
+        await new Migrator({ db, provider: { getMigrations: async () => ({ '0001_initial': MIGRATIONS['0001_initial']! }) } }).migrateToLatest();
+      } finally {
+        await db.destroy();
+      }
+      await query(url, `
+        insert into tenants values ('acme', 'eu', 1);
+        insert into audit_heads values ('cell-a', 0, repeat('0', 64));
+        insert into jobs (tenant_id, job_id, state, message_digest, size, zone, classification, key_id, cell, accepted_at, finished_at, attempts, events) values ('acme', 'j', 'completed', 'd', 1, 'eu', 'public', 'k', 'cell-a', 1, 2, 1, 1);
+        insert into job_events values ('acme', 'j', 1, 'completed', 2, null);
+        insert into results (tenant_id, job_id, outcome, sealed, cell, recorded_at) values ('acme', 'j', 'completed', '{"ct":"BBBB","enc":"AAAA"}', 'cell-a', 2);
+        insert into usage values ('acme', 'j', 1, 'public', 1);
+        insert into sessions values ('s', 'counter', '1', 2, 1)`);
+      const ledger = keep(await openLedger({ url, now: () => START, cell: 'cell-a' }));
+      expect(await ledger.job(TENANT, 'j')).toMatchObject({ state: 'completed', result: { enc: 'AAAA', ct: 'BBBB' } });
+      expect(await ledger.results(TENANT, 'j')).toMatchObject([{ epoch: 1, cell: 'cell-a', standing: true }]);
+      expect(await ledger.events(TENANT, 'j', 0)).toEqual([{ n: 1, event: 'completed', at: 2 }]);
+      expect(await ledger.usage(TENANT)).toMatchObject({ jobs: 1, bytes: 1 });
+      expect(await query(url, 'select cell from sessions union all select cell from usage')).toEqual([{ cell: 'cell-a' }, { cell: 'cell-a' }]);
     });
 
     it('refuses a database of a newer version', async () => {
