@@ -12,7 +12,7 @@ import type { Reason } from '../refusal.ts';
  * | kind | key | bytes |
  * |---|---|---|
  * | amd-chain | `<product>/<vcek or vlek>` (Milan, Genoa, Turin) | PEM: ASK or ASVK, then ARK |
- * | amd-crl | `<product>` | DER, signed by the ARK |
+ * | amd-crl | `<product>` or `<product>/vlek` | DER, signed by the ARK; a key of its own where VLEKs' certificates name another address |
  * | amd-vek | `<product>/<chip id hex>/<reported tcb hex>` | DER of the VCEK |
  * | intel-tcb-info | `<fmspc hex>` | JSON {tcbInfo, signature} as sent |
  * | intel-qe-identity | `td` | JSON {enclaveIdentity, signature} as sent |

@@ -74,7 +74,8 @@ function read(kind: CollateralKind, key: string, data: Bytes, path: string, fetc
     }
     case 'amd-crl': {
       const crl = parseCrl(data, path);
-      if (!named(crl, `ARK-${key}`)) mismatch(crl.issuerText, `a list of ARK-${key}`);
+      const product = key.replace(/\/vlek$/, '');
+      if (!named(crl, `ARK-${product}`)) mismatch(crl.issuerText, `a list of ARK-${product}`);
       return list(crl);
     }
     case 'amd-vek': {

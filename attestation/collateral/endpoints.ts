@@ -36,7 +36,17 @@ export const PUBLIC_ENDPOINTS: Endpoints = {
   gceEndorsements: 'https://storage.googleapis.com/gce_tcb_integrity/ovmf_x64_csm',
   gceHosts: 'https://storage.googleapis.com/confidential-host-registry',
   authorities: {},
-  lists: {},
+  // Of pinned roots, at the addresses that certificates below them name; over https, which these hosts speak too
+  lists: {
+    // Azure Virtual TPM Root Certificate Authority 2023
+    '4bfe265a94c1f633c3834826ddf3e5b064b2aa95': 'https://www.microsoft.com/pkiops/crl/Azure%20Virtual%20TPM%20Root%20Certificate%20Authority%202023.crl',
+    // EK/AK CA Root
+    '49e74a5b5629f59d79b7a6303c03b28fe714dd4c': 'https://privateca-content-62d71773-0000-21da-852e-f4f5e80d7778.storage.googleapis.com/032bf9d39db4fa06aade/crl.crl',
+    // tpm_ek_root_1
+    '65f4e4e6aaf6fd5ad2889ca85355f7008e08f7a5': 'https://pki.goog/cloud_integrity/tpm_ek_root_1.crl',
+    // Confidential Space Root CA
+    '17e7c1384e93875b27a4abaf21be92f3f9ad3cbe': 'https://privateca-content-65aa66b4-0000-231c-af62-14c14ee66454.storage.googleapis.com/d314ee4ff48dc3c2550a/crl.crl',
+  },
   issuers: { 'https://confidentialcomputing.googleapis.com': 'https://www.googleapis.com/service_accounts/v1/metadata/jwk/signer@confidentialspace-sign.iam.gserviceaccount.com' },
 };
 

@@ -4,7 +4,7 @@
  * | kind | request |
  * |---|---|
  * | amd-chain | KDS /vcek/v1/<product>/cert_chain, /vlek/... |
- * | amd-crl | KDS /vcek/v1/<product>/crl |
+ * | amd-crl | KDS /vcek/v1/<product>/crl, /vlek/... |
  * | amd-vek | KDS /vcek/v1/<product>/<HWID>?blSPL=..&teeSPL=..&snpSPL=..&ucodeSPL=.. (Turin: &fmcSPL=.., 8 bytes of HWID); or Azure THIM, which answers for its own VM |
  * | intel-tcb-info | PCS /tdx/certification/v4/tcb?fmspc=..&update=..; header TCB-Info-Issuer-Chain |
  * | intel-qe-identity | PCS /tdx/certification/v4/qe/identity?update=..; header SGX-Enclave-Identity-Issuer-Chain |
@@ -69,7 +69,10 @@ export function sourceOf(kind: CollateralKind, key: string, endpoints: Endpoints
       if ((signer !== 'vcek' && signer !== 'vlek') || rest.length > 0) return wrong('<product>/vcek or <product>/vlek');
       return plain(at(endpoints.amdKds, `${signer}/v1/${product(name)}/cert_chain`));
     }
-    case 'amd-crl': return plain(at(endpoints.amdKds, `vcek/v1/${product(key)}/crl`));
+    case 'amd-crl': {
+      const [name, signer = 'vcek', ...rest] = key.split('/');
+      return rest.length > 0 || (key.includes('/') && signer !== 'vlek') ? wrong('<product> or <product>/vlek') : plain(at(endpoints.amdKds, `${signer}/v1/${product(name)}/crl`));
+    }
     case 'amd-vek': {
       if (endpoints.azureThim !== null) return source(endpoints.azureThim, ({ bytes }) => fromThim(bytes, key, path), { metadata: 'true' });
       const { product: name, hwid, tcb } = readVekKey(key);

@@ -31,7 +31,7 @@ export function wantedForSnp(data: Bytes): Wanted[] {
   const signer = report.signer.key;
   if (signer === 'none') return [];
   return (found === undefined ? AMD_PRODUCTS : [found]).flatMap((product): Wanted[] => [
-    { kind: 'amd-chain', key: `${product}/${signer}` }, { kind: 'amd-crl', key: product },
+    { kind: 'amd-chain', key: `${product}/${signer}` }, { kind: 'amd-crl', key: signer === 'vlek' ? `${product}/vlek` : product },
     ...(signer === 'vcek' ? [{ kind: 'amd-vek' as const, key: `${product}/${hex(report.chipId)}/${hex(report.reportedTcb)}` }] : []),
   ]);
 }

@@ -14,7 +14,7 @@ export interface Vendors { stop(): Promise<void>; start(): Promise<void> }
 
 /** Where a cell's own vendors listen; undefined for a cell that needs none. */
 export function vendorsAt({ collateral, simulated }: Pick<CellConfig, 'collateral' | 'simulated'>): { host: string; port: number; origin: string } | undefined {
-  if (!simulated || collateral?.amdKds === undefined) return undefined;
+  if (!simulated || collateral === undefined || collateral === 'public' || collateral.amdKds === undefined) return undefined;
   const { hostname, port, origin } = new URL(collateral.amdKds);
   return { host: hostname, port: Number(port), origin };
 }

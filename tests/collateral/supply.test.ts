@@ -1,28 +1,41 @@
 /** Collateral on its way into running verifiers: from vendors through the cache into a verification, and from a gateway that nobody trusts into a client. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { b64u, bytes, utf8 } from '../../attestation/bytes.ts';
-import { NO_ENDPOINTS } from '../../attestation/collateral/endpoints.ts';
+import { b64u, type Bytes, bytes, utf8 } from '../../attestation/bytes.ts';
+import { NO_ENDPOINTS, PUBLIC_ENDPOINTS, safeUrl } from '../../attestation/collateral/endpoints.ts';
 import { type CollateralItem, type CollateralSupply, NO_COLLATERAL } from '../../attestation/collateral/collateral.ts';
 import { sourceOf } from '../../attestation/collateral/sources.ts';
 import { createSupply, type SupplyOptions } from '../../attestation/collateral/supply.ts';
-import { wantedForEvidence } from '../../attestation/collateral/wanted.ts';
+import { checkContent } from '../../attestation/collateral/content.ts';
+import { wantedForEvidence, wantedForSnp } from '../../attestation/collateral/wanted.ts';
 import type { BindingFields, Evidence, Role } from '../../attestation/evidence.ts';
+import { parseJwt } from '../../attestation/formats/jwt.ts';
+import { OID } from '../../attestation/formats/oid.ts';
+import { readPem } from '../../attestation/formats/pem.ts';
+import { parseCertificate } from '../../attestation/formats/x509.ts';
 import { encodeAzureEvidence, parseAzureEvidence } from '../../attestation/platforms/azure-cvm/container.ts';
 import { machineEvidence, type MachinePlatform, machineRegisters, machineRoots, type MachineState, makeMachine, vendorItems } from '../../attestation/platforms/simulated/machine.ts';
+import { encodeSnpReport, signSnpReport, snpReportFields } from '../../attestation/platforms/simulated/snp.ts';
+import { Refusal } from '../../attestation/refusal.ts';
 import { placeOf } from '../../workloads/broker/core/access.ts';
 import { brought, supplyFor } from '../../workloads/client/collateral.ts';
+import { endpointsOf } from '../../workloads/protocol/cell.ts';
 import { verifyAttested } from '../../workloads/protocol/appraised.ts';
 import { fromBinding, fromEvidence } from '../../workloads/protocol/evidence.ts';
 import { type OwnerPolicy, policySchema } from '../../workloads/protocol/owner.ts';
 import { KEYS } from '../attestation/path-support.ts';
 import { BINDING, NOW } from '../attestation/support.ts';
+import { snpWorld } from '../attestation/snp/world.ts';
 import { codesOf } from '../protocol/refusals.ts';
 import { Vendors } from './vendors.ts';
 
 const DAY = 86_400;
+const VECTORS = fileURLToPath(new URL('../../../shared/vectors', import.meta.url));
+const HAS_VECTORS = existsSync(VECTORS) || process.env['REQUIRE_ENGINES'] === '1';
 const MEASURED = { PCR0: '1a'.repeat(48), PCR1: '1b'.repeat(48), PCR2: '1c'.repeat(48) };
 const PLATFORMS = ['azure-cvm', 'gke', 'confidential-space'] as const;
 const roleOf = (platform: MachinePlatform): Role => (platform === 'gke' ? 'counter' : 'broker');
@@ -185,6 +198,48 @@ describe('issuers that were not sent', () => {
     const { evidence } = of('gke');
     expect(wantedForEvidence(evidence, NO_COLLATERAL).map(({ kind }) => kind)).toEqual(['amd-chain', 'amd-crl', 'amd-vek']);
     expect(wantedForEvidence(evidence, NO_COLLATERAL, { endorsement: { svn: 1, timestamp: 0 } }).at(-1)).toMatchObject({ kind: 'gce-endorsement', key: expect.stringMatching(/^sevsnp\/[0-9a-f]{96}$/) });
+  });
+});
+
+describe('a VLEK', () => {
+  it('has its list at an address of its own, which any list of the ARK stands in for', async () => {
+    const fields = snpReportFields('Genoa', 'vlek');
+    const report = await signSnpReport(encodeSnpReport(fields), (await snpWorld({ product: 'Genoa' })).vek.key);
+    const wanted = wantedForSnp(report);
+    expect(wanted).toEqual([{ kind: 'amd-chain', key: 'Genoa/vlek' }, { kind: 'amd-crl', key: 'Genoa/vlek' }]);
+    expect(sourceOf('amd-crl', 'Genoa/vlek', endpoints()).url.pathname).toBe('/kds/vlek/v1/Genoa/crl');
+    for (const key of ['Genoa/other', 'Genoa/vlek/x', 'Genoa/', 'Rome/vlek']) await codesOf(async () => sourceOf('amd-crl', key, endpoints())).then((codes) => expect(codes, key).toEqual(['COLLATERAL_FORMAT']));
+    const list = of('gke').items.find(({ kind }) => kind === 'amd-crl') as CollateralItem;
+    expect(checkContent('amd-crl', 'Genoa/vlek', list.bytes, NOW, NOW).until).toBe(NOW + 30 * DAY);
+    expect(await codesOf(async () => checkContent('amd-crl', 'Milan/vlek', list.bytes, NOW, NOW))).toEqual(['COLLATERAL_MISMATCH']);
+  });
+});
+
+describe('public addresses', () => {
+  it('are a cell\'s by one word', () => {
+    expect(endpointsOf({ collateral: 'public' })).toBe(PUBLIC_ENDPOINTS);
+    expect(endpointsOf({ collateral: {} })).toEqual(NO_ENDPOINTS);
+    for (const url of [...Object.values(PUBLIC_ENDPOINTS.lists), ...Object.values(PUBLIC_ENDPOINTS.issuers)]) expect(safeUrl(url).protocol).toBe('https:');
+  });
+
+  it.skipIf(!HAS_VECTORS)('of lists are those that genuine certificates below the pinned roots name', () => {
+    const named = new Map<string, string>();
+    const keep = (der: Bytes): void => {
+      const certificate = parseCertificate(der, 'vector');
+      const [url] = /https?:\/\/[\x21-\x7e]+/.exec(new TextDecoder('latin1').decode(certificate.extensions.get(OID.crlDistributionPoints)?.value ?? new Uint8Array())) ?? [];
+      if (url !== undefined && certificate.authorityKeyId !== null) named.set(certificate.authorityKeyId.keyId ?? '', url.replace(/^http:/, 'https:'));
+    };
+    for (const name of readdirSync(VECTORS, { recursive: true, encoding: 'utf8' }).filter((n) => /\.(?:der|pem|crt|cer|jwt)$/.test(n))) {
+      const data = bytes(readFileSync(join(VECTORS, name)));
+      try {
+        if (name.endsWith('.jwt')) for (const der of parseJwt(data, 'token').x5c ?? []) keep(der);
+        else if (name.endsWith('.pem')) for (const der of readPem(data, 'CERTIFICATE', 'vector', 8)) keep(der);
+        else keep(data);
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+      }
+    }
+    for (const [keyId, url] of Object.entries(PUBLIC_ENDPOINTS.lists)) expect(named.get(keyId), keyId).toBe(url);
   });
 });
 

@@ -1,7 +1,7 @@
 /** `cell.json`: one file per cell, the same for each of its processes. Its SHA-256 is the config digest of the evidence. */
 import { z } from 'zod';
 import { type Bytes, sha256 } from '../../attestation/bytes.ts';
-import { type Endpoints, NO_ENDPOINTS } from '../../attestation/collateral/endpoints.ts';
+import { type Endpoints, NO_ENDPOINTS, PUBLIC_ENDPOINTS } from '../../attestation/collateral/endpoints.ts';
 import { PLATFORMS, type Platform, type Role } from '../../attestation/evidence.ts';
 import { b64uText, cellName } from './wire.ts';
 
@@ -10,10 +10,13 @@ const endpoint = z.strictObject({ host: z.string().min(1).max(255), port: z.numb
 const url = z.url({ protocol: /^https?$/ }).max(512);
 const urls = z.record(z.string().min(1).max(512), url);
 
-/** Where the cell's verifiers get what vendors publish (attestation/collateral/endpoints.ts). What is absent is asked of nobody, and evidence that needs it is refused. */
-export const collateralSchema = z.strictObject({
+/**
+ * Where verifiers get what vendors publish (attestation/collateral/endpoints.ts): `public`, their own addresses, or some of them elsewhere. What is absent is asked of
+ * nobody, and evidence that needs it is refused.
+ */
+export const collateralSchema = z.union([z.literal('public'), z.strictObject({
   amdKds: url, intelPcs: url, intelRootCrl: url, intelUpdate: z.enum(['standard', 'early']), azureThim: url, gceEndorsements: url, gceHosts: url, authorities: urls, lists: urls, issuers: urls,
-}).partial();
+}).partial()]);
 
 export const cellSchema = z.strictObject({
   cell: cellName,
@@ -43,6 +46,7 @@ export const origin = (at: { host: string; port: number }): string => `http://${
 export const platformOf = (cell: Pick<CellConfig, 'platform' | 'brokerPlatform'>, role: Role): Platform => (role === 'broker' ? cell.brokerPlatform ?? cell.platform : cell.platform);
 
 export function endpointsOf({ collateral = {} }: Pick<CellConfig, 'collateral'>): Endpoints {
+  if (collateral === 'public') return PUBLIC_ENDPOINTS;
   const stated = Object.entries(collateral).filter(([, value]) => value !== undefined);
   return { ...NO_ENDPOINTS, ...Object.fromEntries(stated) };
 }

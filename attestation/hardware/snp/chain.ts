@@ -69,7 +69,9 @@ export async function verifyVekChain(input: VekChainInput, trust: TrustContext, 
   const kindred = judge.that('ISSUER-KIND', issuersPath, !theirs, () => ({ code: 'CHAIN_SIGNER_KIND', have: other, need: named, next: NEXT }));
   if (!same || !kindred) return undefined;
 
-  const crl = (trust.collateral ?? NO_COLLATERAL).get('amd-crl', product);
+  const collateral = trust.collateral ?? NO_COLLATERAL;
+  // Of the same ARK: whichever is there names what it revoked
+  const crl = (kind === 'vlek' ? collateral.get('amd-crl', `${product}/vlek`) : undefined) ?? collateral.get('amd-crl', product);
   const memo = trust.chainCache?.memo ?? new PathMemo();
   const path = await validatePath({
     prefix: 'SNP', path: leafPath, issuersPath, leaf, intermediates: certificates, roots: rootsFor(trust, `amd-ark/${product}`), at,
