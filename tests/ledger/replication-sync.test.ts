@@ -28,7 +28,7 @@ const peerStore: PeerStore = {
 
 beforeAll(async () => {
   world = await startServers(['cell-a', 'cell-b']);
-  a = await openCell(world, 'cell-a', clock, { standbys: ['cell-b'] });
+  a = await openCell(world, 'cell-a', clock, { standbys: ['cell-b'], patienceMs: 800 });
   b = await openCell(world, 'cell-b', clock);
   for (const cell of [a, b]) await cell.ledger.addTenant({ id: TENANT, zone: 'eu' });
   folder = await mkdtemp(join(tmpdir(), 'ccc-stores-'));
@@ -168,7 +168,7 @@ describe('tier sync', () => {
     expect((await a.replication.state()).alarms).toEqual(['SYNC_DEGRADED', 'STANDBY_DOWN', 'PEER_DOWN']);
     expect((await a.replication.state()).degraded).toEqual({ at: clock.at, reason: 'drill' });
     await a.close();
-    a = await openCell(world, 'cell-a', clock, { standbys: ['cell-b'] });
+    a = await openCell(world, 'cell-a', clock, { standbys: ['cell-b'], patienceMs: 800 });
     expect((await a.replication.state()).alarms).toContain('SYNC_DEGRADED');
     await expect(a.replication.restore()).rejects.toMatchObject(unavailable);
     expect(await b.replication.subscribe('cell-a')).toBe('resumed');

@@ -17,6 +17,8 @@ export const REPLICATION_SETTINGS: Readonly<Record<string, string>> = {
   // A peer that says nothing is given up and looked for again.
   wal_sender_timeout: '10s',
   wal_receiver_timeout: '10s',
+  // How old a peer's word of its position may be when nothing goes there: what is not asked for would else come every ten seconds only.
+  wal_receiver_status_interval: '1s',
 };
 
 /**
