@@ -52,7 +52,7 @@ export interface PreparedCell {
   readonly machines: readonly MachineState[];
 }
 
-async function ownerKeys(folder: string): Promise<{ publicKey: Bytes; privateKey: CryptoKey; created: boolean }> {
+export async function ownerKeys(folder: string): Promise<{ publicKey: Bytes; privateKey: CryptoKey; created: boolean }> {
   const path = at(folder).ownerKey;
   const existing = await readOptional(path);
   if (existing !== undefined) {
@@ -80,7 +80,7 @@ async function allFree(ports: readonly number[]): Promise<boolean> {
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((done, failed) => {
     const server = createServer().once('error', failed);
     server.listen(0, '127.0.0.1', () => done(server));
@@ -92,7 +92,7 @@ async function freePorts(count: number): Promise<number[]> {
 
 interface Configured { readonly cell: CellConfig; readonly configDigest: Bytes; readonly machines: readonly MachineState[] }
 
-async function cellConfig(folder: string, ownerKey: Bytes, options: PrepareOptions, now: number): Promise<Configured> {
+export async function cellConfig(folder: string, ownerKey: Bytes, options: PrepareOptions, now: number): Promise<Configured> {
   const path = at(folder).cell;
   const text = await readOptional(path);
   const existing = text === undefined ? undefined : await parseCell(new TextEncoder().encode(text) as Bytes);
@@ -120,7 +120,7 @@ async function cellConfig(folder: string, ownerKey: Bytes, options: PrepareOptio
 }
 
 /** Measurements have one source: the lock file. For a development cell it is written from the tree at start. */
-async function measurements(folder: string, cell: CellConfig, measure: (role: Role) => Promise<Registers>): Promise<Record<Role, Registers>> {
+export async function measurements(folder: string, cell: CellConfig, measure: (role: Role) => Promise<Registers>): Promise<Record<Role, Registers>> {
   const [broker, counter] = await Promise.all([measure('broker'), measure('counter')]);
   const [shownBroker, shownCounter] = await Promise.all([registersOf(platformOf(cell, 'broker'), broker), registersOf(platformOf(cell, 'counter'), counter)]);
   const lock = { v: 1, platform: cell.platform, ...(cell.brokerPlatform === undefined ? {} : { brokerPlatform: cell.brokerPlatform }), source: 'development', roles: { broker: shownBroker, counter: shownCounter } };
@@ -131,7 +131,7 @@ async function measurements(folder: string, cell: CellConfig, measure: (role: Ro
 type Dated = { revision: number; notAfter: number };
 
 /** Keeps the signed document while its content is the same and it lasts; signs the next revision otherwise. */
-async function signed<T extends Dated>(path: string, type: string, content: Omit<T, keyof Dated>, key: CryptoKey, now: number, read: (jws: string) => Promise<T>): Promise<T> {
+export async function signed<T extends Dated>(path: string, type: string, content: Omit<T, keyof Dated>, key: CryptoKey, now: number, read: (jws: string) => Promise<T>): Promise<T> {
   const existing = await readOptional(path);
   const last = existing === undefined ? undefined : await read(existing.trim()).catch(() => undefined);
   if (last !== undefined) {
