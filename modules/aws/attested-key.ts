@@ -29,7 +29,8 @@ export class Key extends Construct {
     needWhole(`${id}.deletionDays`, deletionDays, 7, 30, 'days');
     need(!policy.some(({ actions }) => (actions ?? []).includes('kms:*')), `${id}.policy`, 'kms:*', 'actions listed one by one');
     const text = policyDocument(this, 'policy', policy);
-    // The check would demand PutKeyPolicy for the role that creates the key; it belongs to break-glass alone, which is named in the policy and cannot be destroyed.
+    // The check demands PutKeyPolicy for whoever creates the key, here the deploying role, and without it CreateKey fails. It belongs to break-glass alone, which the policy names,
+    // no plan of a protected environment destroys, and the boundary lets no role of the cell delete.
     const common = { policy: text, deletionWindowInDays: deletionDays, bypassPolicyLockoutSafetyCheck: true, lifecycle: { preventDestroy: protect } };
     const primary = new KmsKey(this, 'primary', { ...common, description, multiRegion: true, keyUsage: 'ENCRYPT_DECRYPT', customerMasterKeySpec: 'SYMMETRIC_DEFAULT', enableKeyRotation: true, rotationPeriodInDays: rotationDays });
     // Rotation is set on the primary and replicas follow it.

@@ -98,7 +98,7 @@ export class Fleet extends Construct {
         initialLifecycleHook: [{ name: BOOT_HOOK, lifecycleTransition: 'autoscaling:EC2_INSTANCE_LAUNCHING', defaultResult: 'ABANDON', heartbeatTimeout: 600 }],
         instanceRefresh: { strategy: 'Rolling', preferences: { minHealthyPercentage: 100, maxHealthyPercentage: 110, autoRollback: true, instanceWarmup: '180', skipMatching: true, scaleInProtectedInstances: 'Wait', standbyInstances: 'Ignore', alarmSpecification: { alarms: [...rollbackAlarms] } } },
         dependsOn: [permitted, ...waitFor],
-        tag: Object.entries(all).map(([key, value]) => ({ key, value, propagateAtLaunch: false })),
+        tag: Object.entries(all).map(([key, value]) => ({ key, value, propagateAtLaunch: true })),
         lifecycle: {
           // The scaling policies move it.
           ignoreChanges: ['desired_capacity'], precondition,

@@ -57,6 +57,11 @@ const ENDPOINTS: Readonly<Record<string, readonly string[]>> = {
   autoscaling: ['autoscaling:CompleteLifecycleAction', 'autoscaling:RecordLifecycleActionHeartbeat', 'autoscaling:SetInstanceHealth'],
   'ecr.api': ['ecr:GetAuthorizationToken', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:BatchCheckLayerAvailability'],
   'ecr.dkr': ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:BatchCheckLayerAvailability'],
+  // No role here has rights in these: their names resolve inside the network all the same, and calls with a stranger's credentials are refused at the door.
+  monitoring: ['cloudwatch:PutMetricData'],
+  sts: ['sts:GetCallerIdentity'],
+  ssm: ['ssm:GetParameter'],
+  secretsmanager: ['secretsmanager:GetSecretValue'],
 };
 
 export class Network extends Construct {

@@ -180,7 +180,7 @@ describe('network', () => {
 
   it('has a policy on every endpoint', () => {
     const endpoints = values(stacks.prod, 'aws_vpc_endpoint');
-    expect(endpoints.map(({ service_name }) => service_name.split('eu-central-1.')[1]).sort()).toEqual(['autoscaling', 'ecr.api', 'ecr.dkr', 'kms', 'logs', 's3']);
+    expect(endpoints.map(({ service_name }) => service_name.split('eu-central-1.')[1]).sort()).toEqual(['autoscaling', 'ecr.api', 'ecr.dkr', 'kms', 'logs', 'monitoring', 's3', 'secretsmanager', 'ssm', 'sts']);
     for (const { policy } of endpoints) {
       for (const { condition, actions } of statements(stacks.prod, policy)) {
         expect(condition).toContainEqual({ test: 'StringEquals', variable: 'aws:PrincipalAccount', values: ['333333333333'] });
