@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { b64u } from '../../attestation/bytes.ts';
 import { isVendorSigned } from '../../attestation/collateral/collateral.ts';
 import { toEvidence } from '../protocol/evidence.ts';
+import { errorFields } from '../protocol/log.ts';
 import { attestedSchema, jobEventSchema, jobSchema, JOB_STATES, manifestRequestSchema, manifestResponseSchema, MAX_COLLATERAL_BYTES, MAX_COLLATERAL_ITEMS, brokerManifestSchema, type WireCollateral, type WireEvidence } from '../protocol/messages.ts';
 import { CccError } from '../protocol/problem.ts';
 import { compactJws, jobId } from '../protocol/wire.ts';
@@ -128,7 +129,8 @@ export const counterSchema = attestedSchema.extend({ ear: compactJws });
 
 /** What vendors signed and a client needs to verify this evidence, for those that reach no vendor, as a page does not. Clients believe it for the vendors' signatures only. */
 async function carried(core: Core, evidence: WireEvidence): Promise<{ collateral?: WireCollateral }> {
-  const supplied = await core.collateral?.(toEvidence(evidence));
+  // An answer without it is one that some clients refuse; a disk that is full must not be no answer at all.
+  const supplied = await core.collateral?.(toEvidence(evidence)).catch((error: unknown) => core.log.warn('collateral not carried', errorFields(error)));
   const items = (supplied?.items ?? []).filter(({ kind, bytes }) => isVendorSigned(kind) && bytes.length <= MAX_COLLATERAL_BYTES).slice(0, MAX_COLLATERAL_ITEMS);
   return items.length === 0 ? {} : { collateral: items.map(({ kind, key, bytes }) => ({ kind, key, bytes: b64u(bytes) })) };
 }
