@@ -25,7 +25,7 @@ export interface EpochsOptions {
 }
 
 /** What a request is served under. */
-export interface Served { readonly epoch: number; /** Epoch ms; absent without observers. */ readonly until?: number; readonly proof?: EpochProof }
+export interface Served { readonly tenant: string; readonly epoch: number; /** Epoch ms; absent without observers. */ readonly until?: number; readonly proof?: EpochProof }
 
 const ANSWER_BYTES = 16 << 20;
 const TENANTS_MS = 1_000;
@@ -70,16 +70,20 @@ export class Epochs {
   async require(tenant: string): Promise<Served> {
     const rules = await this.rules();
     const { cell: { epoch }, now } = this.#options;
-    if (rules === undefined) return { epoch };
+    if (rules === undefined) return { tenant, epoch };
     const state = this.#states.get(tenant) ?? IDLE;
     const lease = held(this.#config(rules), state, tenant, now());
-    return { epoch: lease.epoch, until: lease.until, proof: this.#proof(tenant, state, lease.epoch) };
+    return { tenant, epoch: lease.epoch, until: lease.until, proof: this.#proof(tenant, state, lease.epoch) };
   }
 
-  /** After the effect and before its acknowledgement: a process that slept meanwhile acknowledges nothing. @throws Refusal EPOCH_EXPIRED */
-  requireStill({ until }: Served): void {
-    const now = this.#options.now();
-    if (until !== undefined && now >= until) refuse('EPOCH_EXPIRED', 'epoch.exp', 'The epoch ended meanwhile: repeat the request at the cell that has it now.', { have: `until ${until / 1000}`, need: `after ${now / 1000}` });
+  /**
+   * After the effect and before its acknowledgement: a process that slept meanwhile acknowledges nothing. The same epoch, held now, was nobody else's in between.
+   * @throws Refusal EPOCH_EXPIRED, EPOCH_FENCED, as `require`
+   */
+  async requireStill({ tenant, epoch, until }: Served): Promise<void> {
+    if (until === undefined || this.#options.now() < until) return;
+    const now = await this.require(tenant);
+    if (now.epoch !== epoch) refuse('EPOCH_EXPIRED', 'epoch.exp', 'The epoch ended meanwhile: repeat the request.', { have: String(epoch), need: String(now.epoch) });
   }
 
   /** Tenants to lease jobs of; `undefined`: of all, there are no observers. */

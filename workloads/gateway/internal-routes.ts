@@ -97,7 +97,7 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
         const lease = toRef(body);
         const served = await core.epochs.require(lease.tenantId);
         const answer = await core.ledger.complete({ ...lease, ...(served.until === undefined ? {} : { epoch: served.epoch }), outcome: body.outcome, counted: body.outcome === 'completed', sessionId: sid, ...(body.code === undefined ? {} : { code: body.code }), ...(body.result === undefined ? {} : { result: body.result }) });
-        core.epochs.requireStill(served);
+        await core.epochs.requireStill(served);
         core.log.info('job ended', { job_id: lease.jobId, tenant_id: lease.tenantId, state: answer.state, ...(body.code === undefined ? {} : { code: body.code }) });
         return answer;
       },
@@ -123,7 +123,7 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
         const tenants = await core.epochs.rules() === undefined ? [] : releaseTenants(request.rawBody);
         const served: Served[] = [];
         for (const tenant of tenants) served.push(await core.epochs.require(tenant));
-        return pass(core, '/v1/release', request, reply, { 'ccc-session': String(request.headers['ccc-session']), 'ccc-pop': String(request.headers['ccc-pop']) }, () => { for (const one of served) core.epochs.requireStill(one); });
+        return pass(core, '/v1/release', request, reply, { 'ccc-session': String(request.headers['ccc-session']), 'ccc-pop': String(request.headers['ccc-pop']) }, async () => { for (const one of served) await core.epochs.requireStill(one); });
       },
     }),
     ...(['challenge', 'attest'] as const).map((what) => route<InternalAuth>({
@@ -153,11 +153,11 @@ function releaseTenants(raw: Uint8Array | undefined): string[] {
 type Reply = Parameters<Route<InternalAuth>['handler']>[0]['reply'];
 type Request = Parameters<Route<InternalAuth>['handler']>[0]['request'];
 
-async function pass(core: Core, path: string, request: Request, reply: Reply, headers: Record<string, string> = {}, still: () => void = () => {}): Promise<Reply> {
+async function pass(core: Core, path: string, request: Request, reply: Reply, headers: Record<string, string> = {}, still: () => Promise<void> = async () => {}): Promise<Reply> {
   const raw = request.rawBody;
   if (raw === undefined || raw.length === 0) throw new CccError('BODY_EMPTY', 'Send a JSON body.');
   const answer = await core.broker.pass(path, raw, headers);
-  still();
+  await still();
   return reply.code(answer.status).type(answer.mediaType).send(answer.body);
 }
 

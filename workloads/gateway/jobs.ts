@@ -78,7 +78,7 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
     return await core.store.keep(message, async (messageDigest) => {
       const served = await core.epochs.require(tenantId);
       const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId }, { epoch: served.epoch, ...place });
-      core.epochs.requireStill(served);
+      await core.epochs.requireStill(served);
       if (outcome === 'conflict') {
         throw new CccError('JOB_CONFLICT', 'Make a new job_id for another picture.', { detail: `The first message of this job has SHA-256 ${job.messageDigest}, this one ${messageDigest}` });
       }
