@@ -16,9 +16,19 @@ export const privateServices: Rule = {
   },
 };
 
+/** By prefix of an action; what is missing is no service of the network's (sts of the instance's own role comes by the metadata service). */
+const ENDPOINTS: Readonly<Record<string, readonly string[]>> = {
+  kms: ['kms'], s3: ['s3'], logs: ['logs'], cloudwatch: ['monitoring'], ssm: ['ssm'], ecr: ['ecr.api', 'ecr.dkr'], autoscaling: ['autoscaling'], secretsmanager: ['secretsmanager'], sqs: ['sqs'], sns: ['sns'],
+};
+
 function awsPrivate(t: Template, say: Say): void {
-  for (const service of ['kms', 'logs', 'monitoring', 'ssm', 'sts', 'secretsmanager', 'autoscaling', 'ecr.api', 'ecr.dkr', 's3']) {
-    if (!resources(t, 'aws_vpc_endpoint').some((b) => String(b.body['service_name']).endsWith(`.${service}`))) say('aws_vpc_endpoint', `no endpoint for ${service}`);
+  // What the machines are allowed to call they must be able to reach: there is no other way out.
+  const used = new Set(blocks(t, 'aws_iam_policy_document').filter((b) => /broker|counter|gateway/.test(b.name)).flatMap((b) => list(b.body['statement'])).flatMap((s) => list(at(s, 'actions'))).map((action) => String(action).split(':')[0] as string));
+  for (const service of ['kms', 's3', 'logs']) used.add(service);
+  for (const prefix of used) {
+    const suffix = ENDPOINTS[prefix];
+    if (suffix === undefined) continue;
+    for (const service of suffix) if (!resources(t, 'aws_vpc_endpoint').some((b) => String(b.body['service_name']).endsWith(`.${service}`))) say('aws_vpc_endpoint', `no endpoint for ${service}`);
   }
   for (const b of resources(t, 'aws_vpc_endpoint')) {
     if (b.body['vpc_endpoint_type'] === 'Interface' && b.body['private_dns_enabled'] !== true) say(b, 'without private DNS');

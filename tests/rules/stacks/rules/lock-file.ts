@@ -1,4 +1,5 @@
 /** Rule 5: measurements that are deployed anywhere come from one lock file, and plans with placeholders fail. */
+import { ENVIRONMENTS } from '../../../../modules/environments.ts';
 import { entriesOf, placeholders, readLock } from '../../../../modules/measurements.ts';
 import type { Rule } from '../rule.ts';
 import { at, blocks, list, resources, strings, type Template } from '../template.ts';
@@ -16,9 +17,6 @@ export function deployedMeasurements(t: Template): { address: string; value: str
   return found;
 }
 
-/** Digests of images that are not ours, pinned where they are used. */
-const FOREIGN = /device-plugin|cc-plugin|daemon/;
-
 export const lockFile: Rule = {
   id: 'one-lock-file',
   title: 'every deployed measurement is one of the lock file, each cloud names both generations of the broker, placeholders fail the plan',
@@ -26,8 +24,10 @@ export const lockFile: Rule = {
     const lock = readLock();
     const known = new Set<string>();
     for (const { text } of strings(JSON.parse(JSON.stringify(lock.roles)))) known.add(text);
+    // Images of others, pinned in the environments' table.
+    for (const { text } of strings(JSON.parse(JSON.stringify(ENVIRONMENTS[t.environment].gcp.mirrored)))) known.add(text);
     const deployed = deployedMeasurements(t);
-    for (const { address, value } of deployed) if (!known.has(value) && !FOREIGN.test(address)) say(address, `${value.slice(0, 20)}... is not in the lock file`);
+    for (const { address, value } of deployed) if (!known.has(value)) say(address, `${value.slice(0, 20)}... is not in the lock file`);
     const values = new Set(deployed.map((d) => d.value));
     for (const entry of entriesOf(lock, 'broker')) {
       const must = t.cloud === 'aws' ? [entry.nitro.PCR0, entry.nitro.PCR1, entry.nitro.PCR2, entry.nitro.PCR8] : t.cloud === 'gcp' ? [entry.image] : t.cloud === 'azure' ? [entry.azure.launch] : [];
