@@ -10,6 +10,7 @@ import { entriesOf, readLock } from '../../../modules/measurements.ts';
 import { evaluate, vocabulary } from './iam.ts';
 import { type Claims, releases } from './release-policy.ts';
 import { attestation, isDataKey, policyOf, principals } from './rules/aws-keys.ts';
+import { guestClaims } from './rules/release.ts';
 import { at, blocks, resources, type Template, templates } from './template.ts';
 
 const stack = (name: string): Template => templates().find((t) => t.stack === name) ?? (() => { throw new Error(`no stack ${name}`); })();
@@ -144,18 +145,10 @@ describe('Azure\'s release policy', () => {
     return [environment, JSON.parse(Buffer.from(String(at(key?.body ?? null, 'body', 'properties', 'release_policy', 'data') ?? ''), 'base64url').toString('utf8')) as { anyOf: { authority: string }[] }] as const;
   });
 
-  /** What the service says of a confidential VM's guest, with the names of the genuine token; isolation claims stand below x-ms-isolation-tee there. */
   const guest = (launch: string, change: (claims: any) => void = () => {}): Claims => {
-    const claims: any = {
-      'x-ms-attestation-type': 'azurevm', secureboot: true, 'x-ms-azurevm-kerneldebug-enabled': false, 'x-ms-azurevm-bootdebug-enabled': false, 'x-ms-azurevm-hypervisordebug-enabled': false,
-      'x-ms-azurevm-testsigning-enabled': false, 'x-ms-azurevm-attested-pcrs': [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13],
-      'x-ms-isolation-tee': {
-        'x-ms-attestation-type': 'sevsnpvm', 'x-ms-compliance-status': 'azure-compliant-cvm', 'x-ms-sevsnpvm-is-debuggable': false, 'x-ms-sevsnpvm-migration-allowed': false, 'x-ms-sevsnpvm-vmpl': 0,
-        'x-ms-sevsnpvm-launchmeasurement': launch,
-      },
-    };
+    const claims = guestClaims(launch);
     change(claims);
-    return claims as Claims;
+    return claims;
   };
   const [blue, green] = entriesOf(readLock(), 'broker').map((e) => e.azure.launch) as [string, string];
 
