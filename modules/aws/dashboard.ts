@@ -1,6 +1,5 @@
 /** What an operator looks at: cats per hour, jobs, refusals by code, release latency, age of the queue, burn of the error budget, fleet, database. */
 import { CloudwatchDashboard } from '@cdktf/provider-aws/lib/cloudwatch-dashboard/index.js';
-import { Fn } from 'cdktf';
 import { Construct } from 'constructs';
 import { CELL_METRICS, CELL_NAMESPACE } from './scaling.ts';
 
@@ -36,7 +35,8 @@ export class Dashboard extends Construct {
     ];
     new CloudwatchDashboard(this, 'dashboard', {
       dashboardName: name,
-      dashboardBody: Fn.jsonencode({
+      // No Fn.jsonencode: it leaves the quotes inside of strings as they are. References are ARN suffixes and hold none.
+      dashboardBody: JSON.stringify({
         widgets: widgets.map(([title, metrics, options], i) => ({
           type: 'metric', x: (i % 3) * 8, y: Math.floor(i / 3) * 6, width: 8, height: 6, properties: { title, region, view: 'timeSeries', period: 60, metrics, ...options },
         })),
