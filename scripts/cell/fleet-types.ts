@@ -74,12 +74,14 @@ export interface FleetCell {
   readonly vendors: Vendors | undefined;
   /** By name of the process, `postgres` among them; those that run now. */
   pids(): Record<string, number>;
+  /** Each process, the workers of the database too. */
+  everyPid(): Promise<number[]>;
   process(name: string): Supervised;
   /** kill -9 of every process, the database and its workers too; they stay down until `start`. */
   kill(): Promise<void>;
   /** SIGSTOP of every process. */
-  pause(): void;
-  resume(): void;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
   /** Again, on the same ports, after `kill` or `stop`; ready when its gateway answers its health, whatever that says. */
   start(): Promise<void>;
   stop(): Promise<void>;

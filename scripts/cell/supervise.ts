@@ -22,7 +22,9 @@ export interface Supervised {
   /** For drills and tests: the supervisor then does what it does after a crash. */
   kill(signal: NodeJS.Signals): void;
   stop(): Promise<void>;
-  /** After a stop. */
+  /** SIGKILL, and it stays down. */
+  halt(): Promise<void>;
+  /** After a stop or a halt. */
   start(): void;
 }
 
@@ -90,6 +92,12 @@ export function supervise(program: Program, folder: string, log: Log, root = ROO
       const force = setTimeout(() => child?.kill('SIGKILL'), STOP_GRACE_MS);
       await ended;
       clearTimeout(force);
+    },
+    async halt() {
+      stopping = true;
+      clearTimeout(timer);
+      child?.kill('SIGKILL');
+      if (child !== undefined) await ended;
     },
     start() {
       if (!stopping) return;

@@ -2,6 +2,7 @@
 import type { Bytes } from '../../attestation/bytes.ts';
 import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { ApiKey, Ledger } from '../ledger/ledger.ts';
+import type { Replication } from '../ledger/replication.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
 import type { Log } from '../protocol/log.ts';
@@ -33,6 +34,8 @@ export interface Core {
   readonly load: Load;
   readonly health: Health;
   readonly epochs: Epochs;
+  /** To other cells, where there are some. */
+  readonly replication: Replication | undefined;
   readonly collateral: CollateralSupply | undefined;
   readonly keepDocuments: (documents: Documents) => Promise<void>;
   /** Aborted when the gateway stops: long polls and event streams end. */

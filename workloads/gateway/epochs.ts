@@ -20,6 +20,8 @@ export interface EpochsOptions {
   readonly ledger: Pick<Ledger, 'tenants' | 'takeOver'>;
   /** A cell that cannot work does not ask for epochs: what it has runs out, and another one takes over. */
   readonly healthy: () => Promise<boolean>;
+  /** Addresses of observers, by cell, where they are not those of the directory. */
+  readonly observers?: Readonly<Record<string, string>> | undefined;
   readonly now: Clock;
   readonly log: Log;
 }
@@ -238,7 +240,7 @@ export class Epochs {
         };
         if (body.ask.length + body.release.length + body.look.length === 0) continue;
         try {
-          await this.#take(rules, observer, await this.#ask(rules, url, body));
+          await this.#take(rules, observer, await this.#ask(rules, this.#options.observers?.[observer] ?? url, body));
         } catch (error) {
           log.warn('observer not reached', { where: observer, ...errorFields(error) });
         }

@@ -59,14 +59,15 @@ async function main(): Promise<void> {
   const cellKey = await readKeyFile(at('cell-key.jwk'));
   const peersFile = await optional(at('peers.json'));
   if (peersFile !== undefined && cellKey === undefined) throw new Error('peers.json without cell-key.jwk: other cells would not know this one');
-  const peers = peersFile === undefined || cellKey === undefined ? undefined
-    : openPeers({ config: peersSchema.parse(JSON.parse(peersFile)), url, cell: cell.cell, key: cellKey.privateKey, blobs: own, maxBytes: LIMITS.messageBytes, now: Date.now, log });
+  const peersConfig = peersFile === undefined ? undefined : peersSchema.parse(JSON.parse(peersFile));
+  const peers = peersConfig === undefined || cellKey === undefined ? undefined
+    : openPeers({ config: peersConfig, url, cell: cell.cell, key: cellKey.privateKey, blobs: own, maxBytes: LIMITS.messageBytes, now: Date.now, log });
   const ledger = await openLedger({ url, now: Date.now, cell: cell.cell, ...(peers === undefined ? {} : { replication: peers.replication }) });
   const disconnect = peers?.start();
   const page = values.page ?? PAGE;
   const collateral = createSupply({ folder: at('collateral/gateway'), endpoints: endpointsOf(cell), now: Date.now, onError: (error) => log.warn('collateral not refreshed', errorFields(error)) });
   const gateway = await createGateway({
-    ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget } }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
+    ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget, replication: peers.replication }, observers: peersConfig?.observers }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
       if (policy !== undefined) await replaceFile(at('policy.jws'), policy);

@@ -26,6 +26,8 @@ export const peersSchema = z.strictObject({
     /** Its internal listener. */
     gateway: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/$/, '')),
   })).min(1).max(8),
+  /** Where observers are reached from here, by their cells, where that is not the address in the owner's directory. Whom to believe is the directory's word. */
+  observers: z.record(cellName, z.url({ protocol: /^https?$/ })).optional(),
 });
 export type PeersConfig = z.infer<typeof peersSchema>;
 
@@ -37,6 +39,7 @@ const PUT_MS = 2_000;
 const HEARD_MS = 60_000;
 
 export interface Peers {
+  readonly names: readonly string[];
   readonly replication: Replication;
   readonly blobs: ReplicatedBlobs;
   mayForget(): Promise<boolean>;
@@ -65,7 +68,7 @@ export function openPeers({ config, url, cell, key, blobs: own, maxBytes, now, l
   });
 
   return {
-    replication, blobs,
+    names: peers.map(({ name }) => name), replication, blobs,
     mayForget: () => replication.heardAll(HEARD_MS),
     start() {
       let stopped = false;

@@ -4,11 +4,13 @@ import type { Bytes } from '../../attestation/bytes.ts';
 import type { CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { Blobs } from '../ledger/blobs.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import type { Replication } from '../ledger/replication.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
 import type { SigningKey } from '../protocol/jws.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
 import { adminRoutes } from './admin-routes.ts';
+import { cellRoutes } from './cell-routes.ts';
 import { authenticate, requireScope } from './api-keys.ts';
 import { BrokerClient, BrokerTrust } from './broker.ts';
 import { brokerRoutes } from './broker-routes.ts';
@@ -45,7 +47,9 @@ export interface GatewayOptions {
   /** The cell's key of the cell directory, for requests to observers; needed where some are listed. */
   readonly cellKey?: SigningKey | undefined;
   /** With other cells: `blobs` then also fills their stores. */
-  readonly peers?: { /** This cell's own store. */ readonly own: Blobs; readonly mayForget: () => Promise<boolean> };
+  readonly peers?: { /** This cell's own store. */ readonly own: Blobs; readonly mayForget: () => Promise<boolean>; readonly replication?: Replication };
+  /** Addresses of observers, by cell, where they are not those of the directory. */
+  readonly observers?: Readonly<Record<string, string>> | undefined;
   /** Folder of the built web page. */
   readonly pageFolder?: string;
   /** Called with documents that came into force, to keep copies. */
@@ -77,13 +81,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const trust = new BrokerTrust({ client: broker, documents, cell, configDigest, limits, now, log, collateral: options.collateral });
   const store = new MessageStore({ blobs, ledger, now, orphanAgeMs: limits.orphanAgeMs });
   const health = new Health({ cell, ledger, broker, trust, store, documents, limits, now });
-  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), now, log });
+  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, now, log });
   const core: Core = {
     cell, configDigest, now, limits, log, ledger, store, documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),
-    health, epochs,
+    health, epochs, replication: options.peers?.replication,
     keepDocuments: options.keepDocuments ?? (async () => {}),
     closing: closing.signal,
   };
@@ -101,7 +105,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     apps.internal.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
     addRoutes(apps.internal, peer.routes, () => peer.hooks);
   }
-  addRoutes(apps.admin, adminRoutes(core), () => ({}));
+  addRoutes(apps.admin, [...adminRoutes(core), ...cellRoutes(core)], () => ({}));
   await Promise.all(Object.values(apps).map((instance) => instance.ready()));
 
   return {

@@ -24,7 +24,7 @@ import { type Binaries, embeddedBinaries } from './embedded/binaries.ts';
 import { type Identity, serverIdentity } from './embedded/identity.ts';
 import { reachable } from './embedded/reachable.ts';
 import { PEER_ROLE, REPLICATION_SETTINGS, allowReplication } from './embedded/replication.ts';
-import { claim, clearOrphan, disclaim, end } from './embedded/orphan.ts';
+import { claim, clearOrphan, disclaim, end, serverProcesses } from './embedded/orphan.ts';
 import { watch } from './embedded/watchdog.ts';
 import { LedgerError } from './errors.ts';
 
@@ -48,8 +48,12 @@ export interface Postgres {
   readonly peerUrl?: string;
   /** The server's process id; undefined while it is down. */
   pid(): number | undefined;
+  /** Of the server and its workers, where /proc is; of the server elsewhere. */
+  processes(): Promise<number[]>;
   /** Fast shutdown; everything confirmed is on disk. */
   stop(): Promise<void>;
+  /** As if the machine went: SIGKILL for the server and its workers at once, and it stays down. */
+  kill(): Promise<void>;
 }
 
 interface Secrets { readonly superuser: string; readonly ledger: string; readonly peer: string }
@@ -165,6 +169,16 @@ export async function startPostgres({ folder: given, log, binaries: chosen, repl
     }
   };
 
+  const processes = async (): Promise<number[]> => [...new Set([...(child?.pid === undefined ? [] : [child.pid]), ...await serverProcesses(data) ?? []])];
+  const kill = async (): Promise<void> => {
+    stopping = true;
+    for (const pid of await processes()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch { /* it ended by itself, since its server did */ }
+    }
+    await stop();
+  };
   const stop = async (): Promise<void> => {
     stopping = true;
     const down = async () => {
@@ -184,7 +198,7 @@ export async function startPostgres({ folder: given, log, binaries: chosen, repl
     await ensureDatabase(adminUrl, secrets.ledger);
     const url = at(ROLE, secrets.ledger, ROLE);
     if (replication) await allowReplication({ adminUrl, database: ROLE, role: ROLE, password: secrets.peer });
-    return { url, adminUrl, ...(replication ? { peerUrl: at(PEER_ROLE, secrets.peer, ROLE) } : {}), pid: () => child?.pid, stop };
+    return { url, adminUrl, ...(replication ? { peerUrl: at(PEER_ROLE, secrets.peer, ROLE) } : {}), pid: () => child?.pid, processes, stop, kill };
   } catch (error) {
     await stop();
     throw error;

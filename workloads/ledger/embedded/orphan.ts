@@ -51,7 +51,7 @@ export async function disclaim(folder: string): Promise<void> {
 }
 
 /** Processes of a server, backends included: the working directory of each is the data folder. Undefined where /proc is not. */
-async function serverProcesses(data: string): Promise<number[] | undefined> {
+export async function serverProcesses(data: string): Promise<number[] | undefined> {
   const entries = await readdir('/proc').catch(() => undefined);
   if (entries === undefined || !entries.includes('self')) return undefined;
   const pids = entries.filter((name) => /^[0-9]+$/.test(name)).map(Number);
