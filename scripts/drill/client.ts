@@ -1,0 +1,268 @@
+/**
+ * One tenant's clients: they encrypt, send, move to the next cell by themselves with the same job and the same bytes, keep the message until the result is
+ * verified, and write down all that they saw. Many jobs are on their way at once, so that one look at the list of jobs serves all of them.
+ */
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { b64u, type Bytes } from '../../attestation/bytes.ts';
+import { canonicalJson } from '../../attestation/canonical.ts';
+import { createSupply, type Supply } from '../../attestation/collateral/supply.ts';
+import { Refusal } from '../../attestation/refusal.ts';
+import { type Api, ApiError, createApi, FINAL } from '../../workloads/client/api.ts';
+import { encryptMessage } from '../../workloads/client/esdk-node.ts';
+import { digestHex, encryptionKey, requestManifest, type VerifiedManifest } from '../../workloads/client/manifest.ts';
+import { openResult, type Sent, sentOf, verifyResult } from '../../workloads/client/result.ts';
+import { memorySeen } from '../../workloads/client/seen.ts';
+import { endpointsOf } from '../../workloads/protocol/cell.ts';
+import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
+import { parseMessage } from '../../workloads/protocol/message.ts';
+import type { Job, Sealed } from '../../workloads/protocol/messages.ts';
+import type { FleetCell, FleetTenant } from '../cell/fleet-types.ts';
+import type { Recorder } from './record.ts';
+
+const LOOK_MS = 250;
+/** After a whole round of cells that did not serve. */
+const ROUND_MS = 250;
+const REQUEST_MS = 5_000;
+/** A manifest answers a nonce: keys are asked for anew after this. */
+const MANIFEST_MS = 240_000;
+const LISTED = 500;
+const AUDIENCE = 'ccc-drill';
+
+interface Outstanding {
+  readonly jobId: string;
+  readonly message: Bytes;
+  readonly sent: Sent;
+  readonly privateKey: Uint8Array;
+  /** Where it was acknowledged last. */
+  cell?: string;
+  sending: boolean;
+}
+
+export interface ClientOptions {
+  readonly tenant: FleetTenant;
+  /** In the tenant's order. */
+  readonly cells: readonly FleetCell[];
+  readonly ownerKey: Bytes;
+  readonly recorder: Recorder;
+  /** The epoch in which a cell holds the tenant, as far as is known. */
+  readonly epochOf: (cell: string) => number | undefined;
+  /** For what vendors publish. */
+  readonly cache: string;
+}
+
+/** What both a client and the owner of a database can compute of a sealed result. */
+export const sealedDigest = (sealed: Sealed): string => createHash('sha256').update(canonicalJson(sealed)).digest('hex');
+
+const codeOf = (error: unknown): string => (error instanceof ApiError ? error.code : error instanceof Refusal ? error.codes[0] ?? 'REFUSED' : error instanceof Error ? error.name : 'UNKNOWN').slice(0, 64);
+
+/** Another cell may do better: nobody answered, not now, or not this cell. */
+const elsewhere = (error: unknown): boolean => (error instanceof ApiError && (error.passing || error.code.startsWith('EPOCH_'))) || (error instanceof Refusal && error.codes.some((code) => code.startsWith('EPOCH_') || code.startsWith('COLLATERAL_')));
+
+export class TenantClient {
+  readonly #options: ClientOptions;
+  readonly #apis: readonly Api[];
+  readonly #supplies: ReadonlyMap<string, Supply>;
+  readonly #seen = memorySeen();
+  readonly #manifests = new Map<string, VerifiedManifest[]>();
+  readonly #outstanding = new Map<string, Outstanding>();
+  readonly #working = new Set<Promise<unknown>>();
+  readonly #stop = new AbortController();
+  #turn = 0;
+  #key: { readonly key: ReturnType<typeof encryptionKey>; readonly at: number } | undefined;
+  #keyFlight: Promise<ReturnType<typeof encryptionKey>> | undefined;
+  /** Results that could not be verified, and why. */
+  readonly refused: { readonly job: string; readonly code: string }[] = [];
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#apis = options.cells.map(({ url }) => createApi({ url, apiKey: options.tenant.apiKey, attempts: 1, timeoutMs: REQUEST_MS }));
+    this.#supplies = new Map(options.cells.map(({ name, cell }) => [name, createSupply({ folder: `${options.cache}/${name}`, endpoints: endpointsOf(cell), now: Date.now, attempts: 1 })]));
+  }
+
+  get waiting(): number {
+    return this.#outstanding.size;
+  }
+
+  get jobs(): readonly string[] {
+    return [...this.#outstanding.keys()];
+  }
+
+  /** The cell that is tried first now. */
+  get cell(): FleetCell {
+    return this.#options.cells[this.#turn % this.#options.cells.length] as FleetCell;
+  }
+
+  /** Encrypts and sends; comes back when it was acknowledged, or when the drill ends. */
+  async send(picture: Bytes): Promise<void> {
+    const work = this.#send(picture).catch((error: unknown) => { if (!this.#stop.signal.aborted) throw error; });
+    this.#working.add(work);
+    try {
+      await work;
+    } finally {
+      this.#working.delete(work);
+    }
+  }
+
+  start(): void {
+    const loop = async (): Promise<void> => {
+      while (!this.#stop.signal.aborted) {
+        if (this.#outstanding.size > 0) await this.#look().catch(() => {});
+        await sleep(LOOK_MS, undefined, { signal: this.#stop.signal }).catch(() => {});
+      }
+    };
+    const work = loop();
+    this.#working.add(work);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#working);
+  }
+
+  /** One request as the client saw it. */
+  async #tried<T>(op: string, at: number, work: (api: Api) => Promise<T>): Promise<T> {
+    const { recorder, tenant, cells } = this.#options;
+    const index = at % cells.length;
+    const began = recorder.now();
+    const about = () => ({ kind: 'request', at: recorder.now(), ms: recorder.now() - began, tenant: tenant.id, cell: (cells[index] as FleetCell).name, op } as const);
+    try {
+      const answer = await work(this.#apis[index] as Api);
+      recorder.write(about());
+      return answer;
+    } catch (error) {
+      // A question about a job that a cell does not know has its answer.
+      const known = error instanceof ApiError && error.status === 404;
+      if (!this.#stop.signal.aborted) recorder.write({ ...about(), ...(known ? {} : { code: codeOf(error) }) });
+      throw error;
+    }
+  }
+
+  /** At the cell whose turn it is; moves on where another one may do better, for as long as it takes. */
+  async #anywhere<T>(op: string, work: (api: Api, cell: FleetCell) => Promise<T>): Promise<T> {
+    const { cells } = this.#options;
+    for (let tries = 1; ; tries++) {
+      this.#stop.signal.throwIfAborted();
+      const at = this.#turn;
+      try {
+        return await this.#tried(op, at, (api) => work(api, cells[at % cells.length] as FleetCell));
+      } catch (error) {
+        if (!elsewhere(error)) throw error;
+        // Of many requests that failed in one cell, one moves the client.
+        if (this.#turn === at) this.#turn = at + 1;
+        if (tries % cells.length === 0) await sleep(ROUND_MS, undefined, { signal: this.#stop.signal });
+      }
+    }
+  }
+
+  async #manifestOf(api: Api, cell: FleetCell): Promise<VerifiedManifest> {
+    const { tenant, ownerKey } = this.#options;
+    const manifest = await requestManifest({
+      api, seen: this.#seen, audience: AUDIENCE, now: Math.floor(Date.now() / 1000), ownerKey, tenant: tenant.id, zone: tenant.zone, cell: cell.name, signal: this.#stop.signal,
+      collateral: this.#supplies.get(cell.name)?.collect,
+    });
+    this.#manifests.set(cell.name, [manifest, ...(this.#manifests.get(cell.name) ?? [])].slice(0, 16));
+    return manifest;
+  }
+
+  async #tenantKey(): Promise<ReturnType<typeof encryptionKey>> {
+    if (this.#key !== undefined && Date.now() - this.#key.at < MANIFEST_MS) return this.#key.key;
+    this.#keyFlight ??= this.#anywhere('manifest', (api, cell) => this.#manifestOf(api, cell)).then((manifest) => {
+      const key = encryptionKey(manifest, Math.floor(Date.now() / 1000));
+      this.#key = { key, at: Date.now() };
+      return key;
+    }).finally(() => { this.#keyFlight = undefined; });
+    return this.#keyFlight;
+  }
+
+  async #send(picture: Bytes): Promise<void> {
+    const { tenant } = this.#options;
+    const [key, result] = await Promise.all([this.#tenantKey(), generateReceivingKey()]);
+    const jobId = crypto.randomUUID();
+    const message = await encryptMessage(picture, {
+      tenant_id: tenant.id, job_id: jobId, purpose: 'count-cats', data_classification: 'internal', compliance_zone: tenant.zone, result_key: b64u(result.publicKey),
+    }, key);
+    const parsed = parseMessage(message);
+    const job: Outstanding = { jobId, message, sent: sentOf(parsed, await digestHex(parsed.body)), privateKey: result.privateKey, sending: true };
+    this.#outstanding.set(jobId, job);
+    await this.#deliver(job);
+  }
+
+  async #deliver(job: Outstanding): Promise<void> {
+    const { recorder, tenant, epochOf } = this.#options;
+    job.sending = true;
+    try {
+      await this.#anywhere('submit', async (api, cell) => {
+        if (job.cell !== undefined) recorder.write({ kind: 'resubmitted', at: recorder.now(), tenant: tenant.id, job: job.jobId, cell: cell.name });
+        await api.submit(job.message, this.#stop.signal);
+        job.cell = cell.name;
+        recorder.write({ kind: 'acknowledged', at: recorder.now(), tenant: tenant.id, job: job.jobId, cell: cell.name, epoch: epochOf(cell.name) ?? this.#manifests.get(cell.name)?.[0]?.manifest.epoch ?? 0 });
+      });
+    } finally {
+      job.sending = false;
+    }
+  }
+
+  /** One list for all jobs; then each that is final, and each that the cell does not know. */
+  async #look(): Promise<void> {
+    const asked = [...this.#outstanding.values()].filter(({ sending, cell }) => !sending && cell !== undefined);
+    if (asked.length === 0) return;
+    const { cell, list } = await this.#anywhere('jobs', async (api, at) => ({ cell: at, list: new Map((await api.jobs({ limit: LISTED }, this.#stop.signal)).map((job) => [job.job_id, job])) }));
+    for (const job of asked) {
+      const known = list.get(job.jobId);
+      if (known !== undefined && FINAL.includes(known.state)) await this.#finish(job);
+      else if (known === undefined && job.cell !== cell.name) await this.#missed(job, cell);
+    }
+  }
+
+  /** Not in the list of the cell that this client moved to: asked for by name, and sent again where it is unknown. */
+  async #missed(job: Outstanding, cell: FleetCell): Promise<void> {
+    const at = this.#options.cells.indexOf(cell);
+    try {
+      await this.#tried('job', at, (api) => api.job(job.jobId, this.#stop.signal));
+    } catch (error) {
+      if (!(error instanceof ApiError && error.status === 404)) throw error;
+      await this.#deliver(job);
+      return;
+    }
+    job.cell = cell.name;
+  }
+
+  async #finish(job: Outstanding): Promise<void> {
+    const { recorder, tenant } = this.#options;
+    const row = await this.#anywhere('result', (api) => api.job(job.jobId, this.#stop.signal));
+    if (row.result === undefined || row.counter === undefined) {
+      this.refused.push({ job: job.jobId, code: row.code ?? 'RESULT_ABSENT' });
+      this.#outstanding.delete(job.jobId);
+      return;
+    }
+    const payload = await this.#verify(job, row).catch((error: unknown) => {
+      // Its cell may be unreachable now, and with it the manifest that the result is verified under.
+      if (error instanceof Refusal && !elsewhere(error)) {
+        this.refused.push({ job: job.jobId, code: codeOf(error) });
+        this.#outstanding.delete(job.jobId);
+      }
+      return undefined;
+    });
+    if (payload === undefined) return;
+    this.#outstanding.delete(job.jobId);
+    recorder.write({ kind: 'final', at: recorder.now(), tenant: tenant.id, job: job.jobId, cell: payload.cell, epoch: payload.epoch, outcome: payload.outcome, digest: sealedDigest(row.result) });
+  }
+
+  /** Under a manifest of the cell that counted it, of those that this client has, or a new one. */
+  async #verify(job: Outstanding, row: Job) {
+    const { cells } = this.#options;
+    const { result: sealed, counter, receipts } = row as Job & Required<Pick<Job, 'result' | 'counter'>>;
+    const counted = cells.find(({ name }) => name === counter.binding.cell);
+    if (counted === undefined) throw new Refusal({ code: 'DIRECTORY_CELL', path: 'counter.binding.cell', next: 'A cell outside the tenant\'s order counted.' });
+    const result = await openResult(sealed, job.privateKey, job.sent.tenant_id, job.jobId);
+    const now = Math.floor(Date.now() / 1000);
+    const under = async (manifest: VerifiedManifest) => (await verifyResult({ result, counter, receipts: receipts ?? [] }, job.sent, manifest, now)).payload;
+    for (const manifest of this.#manifests.get(counted.name) ?? []) {
+      try {
+        return await under(manifest);
+      } catch { /* of another time or revision; if none fits, the refusal by a new one is what counts */ }
+    }
+    return under(await this.#tried('manifest', cells.indexOf(counted), (api) => this.#manifestOf(api, counted)));
+  }
+}
