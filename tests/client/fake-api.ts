@@ -1,9 +1,9 @@
 /** A gateway, a broker and a counter in one, behind the client's API port: honest, unless a test makes one thing otherwise. */
 import { hex, fromB64u, sha256 } from '../../attestation/bytes.ts';
 import { type Api, ApiError } from '../../workloads/client/api.ts';
-import { decryptMessage } from '../../workloads/client/esdk-node.ts';
 import { type Sent, sentOf } from '../../workloads/client/result.ts';
-import { checkDataKey, parseMessage } from '../../workloads/protocol/message.ts';
+import { parseMessage } from '../../workloads/protocol/message.ts';
+import { openMessage } from '../../workloads/protocol/message-body.ts';
 import type { Job, JobEvent, ResultPayload } from '../../workloads/protocol/messages.ts';
 import { unwrapDataKey } from '../../workloads/protocol/wrap.ts';
 import type { CounterSession, Fixture, ManifestLies } from './fixture.ts';
@@ -28,8 +28,7 @@ export function fakeApi(f: Fixture, lies: Lies = {}): FakeApi {
   const process = async (message: Uint8Array): Promise<Job> => {
     const parsed = parseMessage(message);
     const { dataKey } = await unwrapDataKey(parsed, (id) => f.privateKeys[id]);
-    await checkDataKey(parsed, dataKey);
-    fake.pictures.push(await decryptMessage(message, dataKey, parsed.context));
+    fake.pictures.push(await openMessage(parsed, dataKey));
     const sent: Sent = sentOf(parsed, hex(await sha256(parsed.body)));
     const session: CounterSession = await f.session(fake.lies.session);
     const { claimsDigest: _, ...counter } = session;

@@ -1,9 +1,10 @@
 import { AlgorithmSuiteIdentifier, buildClient, CommitmentPolicy, MultiKeyringNode, RawAesKeyringNode, RawAesWrappingSuiteIdentifier } from '@aws-crypto/client-node';
 import { describe, expect, it } from 'vitest';
 import { bytes, utf8 } from '../../attestation/bytes.ts';
-import { decryptMessage, encryptMessage, XWingKeyringNode } from '../../workloads/client/esdk-node.ts';
+import { encryptMessage, XWingKeyringNode } from '../../workloads/client/esdk-node.ts';
 import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
 import { checkDataKey, parseMessage, type ParsedMessage } from '../../workloads/protocol/message.ts';
+import { openMessage } from '../../workloads/protocol/message-body.ts';
 import { unwrapDataKey } from '../../workloads/protocol/wrap.ts';
 import { codesOf } from './refusals.ts';
 import { context, privateKeys, rsaTenantKey, stockKeyring, stockMessage, tenantKey } from './samples.ts';
@@ -17,7 +18,7 @@ describe('data-key wraps', () => {
     const parsed = parseMessage(message);
     const { keyId, dataKey } = await unwrapDataKey(parsed, keyOf);
     await checkDataKey(parsed, dataKey);
-    expect([keyId, await decryptMessage(message, dataKey, context())]).toEqual([rsaTenantKey.id, plaintext]);
+    expect([keyId, await openMessage(parsed, dataKey)]).toEqual([rsaTenantKey.id, plaintext]);
   });
 
   it('finds its wrap among those of others, and takes any that opens', async () => {

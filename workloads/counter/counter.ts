@@ -6,12 +6,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sha256 } from '../../attestation/bytes.ts';
 import { Refusal } from '../../attestation/refusal.ts';
-import { decryptMessage } from '../client/esdk-node.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
 import type { EpochJudge, JudgedEpoch } from '../protocol/epoch-judge.ts';
 import { Unreachable } from '../protocol/http-client.ts';
 import { type Log, errorFields } from '../protocol/log.ts';
+import { openMessage } from '../protocol/message-body.ts';
 import type { OwnerPolicy } from '../protocol/owner.ts';
 import { EgressRefused, guardEgress } from './egress.ts';
 import { type Completion, type CounterGateway, leaseKey } from './gateway-client.ts';
@@ -164,12 +164,12 @@ export function startCounter(options: CounterOptions): Counter {
 
   function openNext(): Opened | undefined {
     for (let job = ready.shift(); job !== undefined; job = ready.shift()) {
-      const { held: { lease: { tenant_id, job_id }, lost }, bytes, dataKey } = job;
-      if (lost) {
+      const { held, message, dataKey } = job;
+      if (held.lost) {
         dataKey.fill(0);
         continue;
       }
-      const picture = decryptMessage(bytes, dataKey, { tenant_id, job_id }).finally(() => dataKey.fill(0));
+      const picture = openMessage(message, dataKey).finally(() => dataKey.fill(0));
       picture.catch(() => {}); // whoever judges the job sees it
       return { job, picture };
     }

@@ -18,7 +18,7 @@ import type { ActiveSession, SessionKeeper } from './session.ts';
 
 export interface ReadyJob {
   readonly held: HeldLease;
-  readonly bytes: Bytes;
+  /** Of this very job and tenant. */
   readonly message: ParsedMessage;
   readonly dataKey: Bytes;
   /** The policy of the session that it was released to. */
@@ -30,7 +30,7 @@ export type Prepared =
 
 export interface PrepareDeps { readonly gateway: CounterGateway; readonly sessions: SessionKeeper; readonly keys: CounterKeys; /** Shown to the broker, which judges them itself. */ readonly epochs?: Pick<EpochJudge, 'shown'> }
 
-interface Fetched { readonly held: HeldLease; readonly bytes: Bytes; readonly message: ParsedMessage }
+interface Fetched { readonly held: HeldLease; readonly message: ParsedMessage }
 
 /** Stable code of whatever was thrown. */
 export const codeOf = (error: unknown): string =>
@@ -38,8 +38,8 @@ export const codeOf = (error: unknown): string =>
 
 export async function prepare(deps: PrepareDeps, batch: readonly HeldLease[]): Promise<Prepared[]> {
   const fetched = await Promise.all(batch.map((held) => fetchOne(deps, held)));
-  const good = fetched.filter((one): one is Fetched => 'bytes' in one);
-  const bad = fetched.filter((one): one is Prepared => !('bytes' in one));
+  const good = fetched.filter((one): one is Fetched => 'message' in one);
+  const bad = fetched.filter((one): one is Prepared => !('message' in one));
   return good.length === 0 ? bad : [...bad, ...(await releaseAll(deps, good))];
 }
 
@@ -58,7 +58,7 @@ async function fetchOne({ gateway, sessions }: PrepareDeps, held: HeldLease): Pr
     const { tenant_id, job_id } = message.context;
     if (tenant_id !== lease.tenant_id) refuse('TENANT_MISMATCH', 'context.tenant_id', 'The message was encrypted for another tenant.');
     if (job_id !== lease.job_id) refuse('CONTEXT_MISMATCH', 'context.job_id', 'The message was encrypted for another job.');
-    return { held, bytes, message };
+    return { held, message };
   } catch (error) {
     return { held, then: error instanceof Refusal ? 'reject' : 'giveBack', code: codeOf(error) };
   }
@@ -87,7 +87,7 @@ async function openOne(job: Fetched, answer: ReleaseResponse['items'][number] | 
     // Anybody can seal to a public key, and the broker released none before it had checked this. So it is not the message that is
     // at fault: a verdict would sign somebody else's lie about it.
     await checkDataKey(message, dataKey).catch((error: unknown) => { dataKey.fill(0); throw error; });
-    return { held, then: 'count', job: { ...job, dataKey, policy: session.policy } };
+    return { held, then: 'count', job: { held, message, dataKey, policy: session.policy } };
   } catch (error) {
     return { held, then: 'giveBack', code: codeOf(error) };
   }

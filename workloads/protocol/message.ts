@@ -141,8 +141,10 @@ function readHeader(data: Bytes): ParsedHeader {
   return { header: data.subarray(0, reader.at), messageId, context: readContext(aad), wraps, frameLength, commitment };
 }
 
-/** Structure of the body only: whole frames, in sequence, one last frame, nothing after it. */
-function checkFrames(body: Bytes, frameLength: number): void {
+export interface Frame { readonly sequence: number; readonly last: boolean; readonly iv: Bytes; /** Ciphertext and tag. */ readonly sealed: Bytes }
+
+/** Whole frames, in sequence, one last frame, nothing after it: whoever takes them all knows the structure of the body, and no more. @throws Refusal MESSAGE_FORMAT */
+export function* readFrames(body: Bytes, frameLength: number): Generator<Frame, void> {
   const reader = new Reader(body);
   for (let sequence = 1; ; sequence++) {
     const head = reader.u32('body.frame');
@@ -150,13 +152,13 @@ function checkFrames(body: Bytes, frameLength: number): void {
     const number = last ? reader.u32('body.frame') : head;
     if (sequence > MAX_FRAMES) bad('body', { have: `more than ${MAX_FRAMES} frames`, need: 'larger frames' });
     if (number !== sequence) bad('body.frame', { have: String(number), need: String(sequence) });
-    reader.take(IV, 'body.frame');
+    const iv = reader.take(IV, 'body.frame');
     const length = last ? reader.u32('body.frame') : frameLength;
     if (length > frameLength) bad('body.frame', { have: `${length} bytes`, need: `at most ${frameLength}` });
-    reader.take(length + TAG, 'body.frame');
-    if (!last) continue;
-    if (reader.at !== body.length) bad('body', { have: `${body.length - reader.at} bytes after the last frame` });
-    return;
+    const sealed = reader.take(length + TAG, 'body.frame');
+    if (last && reader.at !== body.length) bad('body', { have: `${body.length - reader.at} bytes after the last frame` });
+    yield { sequence, last, iv, sealed };
+    if (last) return;
   }
 }
 
@@ -167,12 +169,12 @@ export function parseHeader(header: Uint8Array): ParsedHeader {
   return parsed;
 }
 
-/** A whole message. Nothing is authenticated yet: see {@link checkDataKey}. @throws Refusal MESSAGE_FORMAT, MESSAGE_SUITE, CONTEXT_FORMAT */
+/** A whole message. Nothing is authenticated yet: see {@link checkDataKey} and openMessage (message-body.ts). @throws Refusal MESSAGE_FORMAT, MESSAGE_SUITE, CONTEXT_FORMAT */
 export function parseMessage(message: Uint8Array): ParsedMessage {
   const data = message as Bytes;
   const parsed = readHeader(data);
   const body = data.subarray(parsed.header.length);
-  checkFrames(body, parsed.frameLength);
+  for (const _ of readFrames(body, parsed.frameLength)) { /* all of them */ }
   return { ...parsed, body };
 }
 
@@ -182,9 +184,10 @@ const DERIVE_INFO = concat(bytes([SUITE_ID >> 8, SUITE_ID & 0xff]), utf8('DERIVE
 /**
  * That this data key is the one the message commits to, and that the header (context and wraps) is as its sender made it.
  * HKDF-SHA512 with the message id as salt (algorithms reference, "Key commitment").
+ * @returns the key of header and frames; the caller wipes it
  * @throws Refusal MESSAGE_COMMITMENT, MESSAGE_HEADER_TAG
  */
-export async function checkDataKey(parsed: ParsedHeader, dataKey: Uint8Array): Promise<void> {
+export async function contentKey(parsed: ParsedHeader, dataKey: Uint8Array): Promise<Bytes> {
   const { hkdfSha512, openGcm } = primitives();
   const commitment = await hkdfSha512(dataKey, parsed.messageId, COMMIT_INFO, 32);
   if (dataKey.length !== 32 || !equal(commitment, parsed.commitment)) {
@@ -194,9 +197,14 @@ export async function checkDataKey(parsed: ParsedHeader, dataKey: Uint8Array): P
   const end = parsed.header.length - TAG;
   try {
     await openGcm(key, new Uint8Array(IV), parsed.header.subarray(0, end), parsed.header.subarray(end));
+    return key;
   } catch (cause) {
-    throw new Refusal({ code: 'MESSAGE_HEADER_TAG', path: 'header.tag', next: 'The header was altered after encryption; encrypt again.' }, { cause });
-  } finally {
     key.fill(0);
+    throw new Refusal({ code: 'MESSAGE_HEADER_TAG', path: 'header.tag', next: 'The header was altered after encryption; encrypt again.' }, { cause });
   }
+}
+
+/** The checks of {@link contentKey} alone. @throws Refusal MESSAGE_COMMITMENT, MESSAGE_HEADER_TAG */
+export async function checkDataKey(parsed: ParsedHeader, dataKey: Uint8Array): Promise<void> {
+  (await contentKey(parsed, dataKey)).fill(0);
 }
