@@ -3,6 +3,7 @@
  * values as props and never ask which environment they are in. Read by the stacks and, for the promises of the tiers, by the failover drill.
  */
 import { need, needWhole } from './configuration-error.ts';
+import { unmirrored } from './placeholders.ts';
 
 export const ENVIRONMENT_NAMES = ['dev', 'staging', 'prod'] as const;
 export type EnvironmentName = (typeof ENVIRONMENT_NAMES)[number];
@@ -155,11 +156,7 @@ const OWNER_KEY = 'aBSLJVb_rPx0Aw-exoVvdqsTFgOKIXxjMSTp-f-01Wc';
 const ADMIN_PUBLIC_KEY = 'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQClGKP3sKZ/Tj5K9fejK0nqykIH6QByjV3FXYB2tlTi8zhNp4xBaWzVH+BlWNBKSWwayXEKFcbvWik4D66GtQ3vfG+lxFyUiRJ9zlwSsBdexQX72tYHCtMIO3gjHhu/Vkcx3i1u51cQBpq9wNLlsUoyLGxzRfcIjZXn65cBjhHzXzxOEIQQtboNvZm6sfhB7cWtT38FmYXEcDZkdgzAjMrLy+mQh8JbYEMILydYt6AmhRZNSo0aTcB6TW9CZbStz4FWC8js0TgK5yqT5U0rYqTZa33DF73+UJAJ/7pKtOsB2wSaGE3sVI83W795WToH0I66ayAvRBfUabglpIYrUNNLfJ8/CPkJmo91aewdmHXYcOPW5pG8G6frP2lBzPTRSE2y7rAIGyjcpmZqBKKrRvouyv7chu2G62g8nI2m2e8eWHDk8iCczRRRNvLtisVqumLkEgnDWpF3lDqX6LEQjnvJh+Kec4FTKufWAvk93KmYfQYzhNhosuvoD3FeY57Vjw8=';
 
 const CONFIDENTIAL_SPACE = 'projects/confidential-space-images/global/images/confidential-space-260900';
-const GCP_MIRRORED = {
-  devicePlugin: 'sha256:f35f782aca3784269a182753115cf4723f014ef27816594f6f987e1d18f58159',
-  sqlProxy: 'sha256:2a95c0eb7650c532436648dc237dfbb390bc6130c08b2b842cd5aa0ec1cc6ebf',
-  metricsAdapter: 'sha256:8113572caabc316a0bf473692e8de6d5e5527a25e51763cdfb605c675ec90a98',
-} as const;
+const GCP_MIRRORED = unmirrored('devicePlugin', 'sqlProxy', 'metricsAdapter');
 
 /** One gallery for all environments: an image is promoted by naming its version, never rebuilt. */
 const AZURE_IMAGES = { subscriptionId: '44444444-4444-4444-8444-444444444444', resourceGroup: 'ccc-images', gallery: 'ccc_images', versions: { blue: '1.0.0', green: '1.1.0' } } as const;

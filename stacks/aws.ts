@@ -17,6 +17,7 @@ import { stateStore } from '../modules/backend.ts';
 import { cellFile } from '../modules/cell-config.ts';
 import { CellStack, type CellStackProps } from '../modules/cell-stack.ts';
 import { MeasurementGate } from '../modules/measurement-gate.ts';
+import { unsettled } from '../modules/placeholders.ts';
 import { awsProvider } from '../modules/providers.ts';
 import { tagsOf } from '../modules/tags.ts';
 
@@ -26,7 +27,7 @@ export class AwsStack extends CellStack {
     const { environment: e, lock, named } = this;
     const { account, region, standbyRegion, zones } = e.aws;
     awsProvider(this, e);
-    new MeasurementGate(this, 'measurements', lock);
+    new MeasurementGate(this, 'measurements', lock, unsettled(e, 'aws'));
 
     const cell = cellFile(e, 'aws');
     const prefix = `ccc-${e.name}-`;

@@ -16,6 +16,7 @@ import { ADAPTER_PORT, MetricsAdapter } from '../modules/gcp/k8s-metrics.ts';
 import { CellNamespace, from, to } from '../modules/gcp/k8s-namespace.ts';
 import { shareOf } from '../modules/gcp/k8s-pod.ts';
 import { MeasurementGate } from '../modules/measurement-gate.ts';
+import { unsettled } from '../modules/placeholders.ts';
 import { entryOf, type Generation } from '../modules/measurements.ts';
 import { googleProvider, kubernetesProvider } from '../modules/providers.ts';
 
@@ -26,7 +27,7 @@ export class GcpK8sStack extends CellStack {
     const { gcp, canaryPercent } = environment;
     const { project, region } = gcp;
     googleProvider(this, environment);
-    new MeasurementGate(this, 'measurements', lock);
+    new MeasurementGate(this, 'measurements', lock, unsettled(environment, 'gcp'));
     const cluster = new DataGoogleContainerCluster(this, 'cluster', { name: named('gke-cluster', 'cell'), location: region, project });
     const caller = new DataGoogleClientConfig(this, 'caller', {});
     // The DNS endpoint has a certificate that everybody trusts, and lets in whom IAM lets in.

@@ -27,6 +27,7 @@ import { RestoreTest } from '../modules/gcp/restore-test.ts';
 import { Store } from '../modules/gcp/store.ts';
 import { cellVariable } from '../modules/gcp/token-condition.ts';
 import { MeasurementGate } from '../modules/measurement-gate.ts';
+import { unsettled } from '../modules/placeholders.ts';
 import { googleProvider } from '../modules/providers.ts';
 import { tagsOf } from '../modules/tags.ts';
 
@@ -42,7 +43,7 @@ export class GcpStack extends CellStack {
     const { project, projectNumber, region, standbyRegion, zones } = gcp;
     const tags = tagsOf(environment);
     googleProvider(this, environment);
-    new MeasurementGate(this, 'measurements', lock);
+    new MeasurementGate(this, 'measurements', lock, unsettled(environment, 'gcp'));
     const apis = APIS.map((api) => new ProjectService(this, `api-${api}`, { project, service: `${api}.googleapis.com`, disableOnDestroy: false }));
     // Addresses and principals are made of the number that the table says: a plan stops where the project has another.
     const projectOfTable = new DataGoogleProject(this, 'project', { projectId: project, lifecycle: { postcondition: [{ condition: `\${self.number == "${projectNumber}"}`, errorMessage: `environments.${environment.name}.gcp.projectNumber is not the number of ${project}.` }] } });

@@ -1,0 +1,30 @@
+/** The stacks as they are once every placeholder is settled: what gates of plans let through. For validation only, never written to the tree. */
+import { mkdirSync } from 'node:fs';
+import { App } from 'cdktf';
+import { type Environment, ENVIRONMENT_NAMES, ENVIRONMENTS } from '../../modules/environments.ts';
+import { lockSchema, type MeasurementLock, readLock } from '../../modules/measurements.ts';
+import { type Inputs, synthesizeInto } from '../../stacks/all.ts';
+
+/** The same measurements, said to be of a build. */
+export function builtLock(lock: MeasurementLock = readLock()): MeasurementLock {
+  return lockSchema.parse(JSON.parse(JSON.stringify(lock), (key, value: unknown) => (key === 'provenance' ? { source: 'built', commit: '0123456789abcdef0123456789abcdef01234567' } : value)));
+}
+
+const settled = (environment: Environment): Environment => ({
+  ...environment,
+  aws: { ...environment.aws, parentImage: 'ami-00aa11bb22cc33dd4' },
+  gcp: {
+    ...environment.gcp, confidentialSpaceImage: environment.gcp.confidentialSpaceImage.replace(/[0-9]{2}$/, '01'),
+    mirrored: { devicePlugin: `sha256:${'1a'.repeat(32)}`, sqlProxy: `sha256:${'2b'.repeat(32)}`, metricsAdapter: `sha256:${'3c'.repeat(32)}` },
+  },
+});
+
+export const builtInputs = (): Inputs => ({ lock: builtLock(), environments: Object.fromEntries(ENVIRONMENT_NAMES.map((name) => [name, settled(ENVIRONMENTS[name])])) });
+
+/** Synthesizes into `outdir`/stacks/<name>/cdk.tf.json. @throws ConfigurationError as the synthesis does */
+export function synthesizeTo(outdir: string, inputs?: Inputs): void {
+  mkdirSync(outdir, { recursive: true });
+  const app = new App({ outdir });
+  synthesizeInto(app, inputs);
+  app.synth();
+}
