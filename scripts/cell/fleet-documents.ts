@@ -3,8 +3,8 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { b64u, type Bytes, hex } from '../../attestation/bytes.ts';
 import { ROLES, type Role } from '../../attestation/evidence.ts';
-import { KeyRing } from '../../attestation/platforms/simulated/keys.ts';
-import type { MachineState } from '../../attestation/platforms/simulated/machine.ts';
+import type { KeyRing } from '../../attestation/platforms/simulated/keys.ts';
+import { encodeMachine, type MachineState } from '../../attestation/platforms/simulated/machine.ts';
 import { DEFAULT_MODEL } from '../../workloads/detectors/model.ts';
 import { openStore } from '../../workloads/observer/store.ts';
 import { type CellConfig, origin, platformOf } from '../../workloads/protocol/cell.ts';
@@ -16,7 +16,7 @@ import { measureRole, type Registers } from '../../workloads/protocol/measure.ts
 import { type CellDirectory, DIRECTORY_TYPE, type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
 import type { FleetCellSpec, FleetOptions, Link, OwnerPolicyContent } from './fleet-types.ts';
 import { at, makeFolders, readOptional, writeWhole } from './folder.ts';
-import { cloudOf, developmentRoots, referenceFor, scopeOf } from './machines.ts';
+import { brokerPlatformOf, developmentRoots, machinesOf, referenceFor, scopeOf, vendorEndpoints } from './machines.ts';
 import { cellConfig, freePorts, measurements, ownerKeys, signed } from './prepare.ts';
 
 const DEPLOYMENT = 'development';
@@ -30,6 +30,24 @@ export async function fleetOwner(folder: string): Promise<Owner> {
   return { folder, ...await ownerKeys(folder) };
 }
 
+/** Of all cells: machines of one platform are under the same vendors, whose lists are found at one address. */
+export interface PlayedVendors { readonly machines: readonly MachineState[]; readonly collateral: CellConfig['collateral'] }
+
+export async function planVendors(owner: Owner, specs: readonly FleetCellSpec[], keys: KeyRing, now: number): Promise<PlayedVendors> {
+  const folder = at(owner.folder).simulated;
+  const platforms = [...new Set(specs.flatMap(({ platform }) => [platform, brokerPlatformOf(platform) ?? platform]))];
+  let machines = await machinesOf(folder, platforms, now, keys);
+  if (machines.length === 0) return { machines, collateral: undefined };
+  // There is one AMD: two roots of it would publish their lists under one name.
+  const azure = machines.find((one) => one.platform === 'azure-cvm');
+  if (azure?.platform === 'azure-cvm') machines = machines.map((one) => (one.platform === 'gke' ? { ...one, chip: azure.chip } : one));
+  await Promise.all(machines.map((one) => writeWhole(join(folder, `${one.platform}.json`), encodeMachine(one))));
+  const portFile = join(owner.folder, 'vendors-port');
+  const port = Number(await readOptional(portFile)) || (await freePorts(1))[0] as number;
+  await writeWhole(portFile, `${port}\n`);
+  return { machines, collateral: await vendorEndpoints(origin({ host: here, port }), machines, now) as NonNullable<CellConfig['collateral']> };
+}
+
 /** What a cell has before anybody else is known. */
 export interface PlannedCell {
   readonly spec: FleetCellSpec;
@@ -41,11 +59,13 @@ export interface PlannedCell {
   readonly observerPort: number;
 }
 
-export async function planCell(owner: Owner, spec: FleetCellSpec, keys: KeyRing | undefined, now: number): Promise<PlannedCell> {
+export async function planCell(owner: Owner, spec: FleetCellSpec, vendors: PlayedVendors, keys: KeyRing, now: number): Promise<PlannedCell> {
   const folder = join(owner.folder, spec.name);
   await makeFolders(folder);
   await writeWhole(at(folder).ownerPublic, `${b64u(owner.publicKey)}\n`, 0o644);
-  const configured = await cellConfig(folder, owner.publicKey, { name: spec.name, region: spec.region, platform: spec.platform, ...(keys === undefined ? {} : { keys }) }, now);
+  const own = [spec.platform, brokerPlatformOf(spec.platform)];
+  await Promise.all(vendors.machines.filter(({ platform }) => own.includes(platform)).map((one) => writeWhole(join(at(folder).simulated, `${one.platform}.json`), encodeMachine(one))));
+  const configured = await cellConfig(folder, owner.publicKey, { name: spec.name, region: spec.region, platform: spec.platform, keys, ...(vendors.collateral === undefined ? {} : { collateral: vendors.collateral }) }, now);
   const keyFile = join(folder, 'cell-key.jwk');
   const key = await readKeyFile(keyFile) ?? await makeKeyFile(keyFile);
   const portFile = join(folder, 'observer-port');

@@ -71,6 +71,7 @@ export interface FleetCell {
   readonly adminDatabaseUrl: string;
   /** gateway, broker, observer, counter-1, ... */
   readonly processes: readonly Supervised[];
+  /** Of all cells. */
   readonly vendors: Vendors | undefined;
   /** By name of the process, `postgres` among them; those that run now. */
   pids(): Record<string, number>;
@@ -95,6 +96,8 @@ export interface Fleet {
   readonly directory: CellDirectory;
   readonly cells: ReadonlyMap<string, FleetCell>;
   readonly tenants: ReadonlyMap<string, FleetTenant>;
+  /** Played here; undefined where nothing needs any. */
+  readonly vendors: Vendors | undefined;
   cell(name: string): FleetCell;
   /** Signs the next revision and puts it into force wherever a cell runs. @returns its revision */
   signPolicy(change: (policy: OwnerPolicyContent) => OwnerPolicyContent): Promise<number>;

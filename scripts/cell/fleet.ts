@@ -3,6 +3,7 @@
  * owner, one directory, replication between all. For `ccc up --cells`, drills and tests.
  */
 import { readFile } from 'node:fs/promises';
+import { KeyRing } from '../../attestation/platforms/simulated/keys.ts';
 import { type Postgres, startPostgres } from '../../workloads/ledger/postgres.ts';
 import { ensureDefaultModel } from '../../workloads/detectors/model.ts';
 import { origin } from '../../workloads/protocol/cell.ts';
@@ -10,7 +11,7 @@ import { verifyPolicy } from '../../workloads/protocol/documents.ts';
 import { UserError } from '../cli/output.ts';
 import { addKey, addTenant, admin, SCOPES } from './admin.ts';
 import { claimFolder } from './claim.ts';
-import { fleetOwner, handOut, here, observerKey, planCell, type PlannedCell, policyContent, signDirectory, signPolicy, type Via } from './fleet-documents.ts';
+import { fleetOwner, handOut, here, observerKey, planCell, type PlannedCell, planVendors, policyContent, signDirectory, signPolicy, type Via } from './fleet-documents.ts';
 import type { Fleet, FleetCell, FleetOptions, FleetTenant, OwnerPolicyContent } from './fleet-types.ts';
 import { at, writeWhole } from './folder.ts';
 import { supervise, type Supervised } from './supervise.ts';
@@ -53,10 +54,9 @@ async function writePeers(one: Seated, all: readonly Seated[], options: FleetOpt
   await writeWhole(`${one.folder}/peers.json`, JSON.stringify({ database: one.database.peerUrl, standbys: others.map(({ spec }) => spec.name), peers, observers, ...(options.lag === undefined ? {} : { lag: options.lag }) }));
 }
 
-async function runCell(planned: Seated, options: FleetOptions, url: string): Promise<FleetCell> {
+async function runCell(planned: Seated, options: FleetOptions, url: string, vendors: Vendors | undefined): Promise<FleetCell> {
   const { folder, spec, cell } = planned;
   const { log } = options;
-  const vendors: Vendors | undefined = await startVendors(cell, planned.machines, Date.now);
   const program = (role: string, name = role, args: string[] = [], env: Record<string, string> = {}): Supervised => supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env }, folder, log);
   const environment = { DATABASE_URL: planned.database.url };
   const processes = [
@@ -76,7 +76,7 @@ async function runCell(planned: Seated, options: FleetOptions, url: string): Pro
     },
     async kill() {
       down = true;
-      await Promise.all([...processes.map((p) => p.halt()), planned.database.kill(), vendors?.stop()]);
+      await Promise.all([...processes.map((p) => p.halt()), planned.database.kill()]);
     },
     async pause() {
       for (const pid of await everyPid()) signal(pid, 'SIGSTOP');
@@ -87,7 +87,6 @@ async function runCell(planned: Seated, options: FleetOptions, url: string): Pro
     async start() {
       if (!down) return;
       planned.database = await startDatabase(folder, options);
-      await vendors?.start();
       for (const one of processes) one.start();
       down = false;
       await until(`the gateway of ${spec.name} answers`, answers);
@@ -97,7 +96,7 @@ async function runCell(planned: Seated, options: FleetOptions, url: string): Pro
       down = true;
       await Promise.all(processes.filter((p) => p.name.startsWith('counter')).map((p) => p.stop()));
       await Promise.all(processes.map((p) => p.stop()));
-      await Promise.all([planned.database.stop(), vendors?.stop()]);
+      await planned.database.stop();
     },
   };
 }
@@ -137,8 +136,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const detector = ensureDefaultModel(say);
     const page = options.page ? import('../page/build.ts').then(({ buildPage }) => buildPage({ onProgress: say })) : undefined;
     for (const later of [detector, page]) later?.catch(() => {});
+    const keys = options.keys ?? new KeyRing();
+    const played = await planVendors(owner, options.cells, keys, now);
     const seating = options.cells.map(async (spec): Promise<Seated> => {
-      const planned = await planCell(owner, spec, options.keys, now);
+      const planned = await planCell(owner, spec, played, keys, now);
       const starting = startDatabase(planned.folder, options);
       stops.push(() => starting.then((database) => database.stop(), () => {}));
       return { ...planned, database: await starting };
@@ -147,15 +148,16 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const seated = await Promise.all(seating);
     const observed = await Promise.all(seated.map(async (one) => ({ ...one, observer: await observerKey(one.folder, one.database.url) })));
     const directory = await signDirectory(owner, observed, options, via, now);
-    let content = await policyContent(seated, options, directory.revision, now);
-    await signPolicy(owner, content, now);
+    await signPolicy(owner, await policyContent(seated, options, directory.revision, now), now);
     await handOut(owner, seated.map((one) => one.folder));
     await Promise.all(seated.map((one) => writePeers(one, seated, options, via)));
     await Promise.all([detector, page]);
 
+    const vendors = await startVendors({ simulated: true, collateral: played.collateral }, played.machines, Date.now);
+    stops.push(async () => vendors?.stop());
     say('starting gateways, brokers, observers and counters');
     const urlOf = (name: string): string => directory.cells.find((entry) => entry.name === name)?.url ?? '';
-    const list = await Promise.all(seated.map((one) => runCell(one, options, urlOf(one.spec.name))));
+    const list = await Promise.all(seated.map((one) => runCell(one, options, urlOf(one.spec.name), vendors)));
     stops.push(() => Promise.all(list.map((cell) => cell.stop())));
     const cells = new Map(list.map((cell) => [cell.name, cell]));
     await until('all gateways are ready', async () => (await Promise.all(list.map(({ cell }) => fetch(`${origin(cell.gateway.public)}/v1/health`, { signal: AbortSignal.timeout(2_000) })))).every(({ ok }) => ok));
@@ -164,14 +166,13 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     await until('every tenant has a cell, and every cell a copy of the others', () => settled(list, [...tenants.values()]));
 
     return {
-      folder, ownerKey: owner.publicKey, directory, cells, tenants, stop,
+      folder, ownerKey: owner.publicKey, directory, cells, tenants, vendors, stop,
       cell: (name) => cells.get(name) ?? (() => { throw new Error(`no cell ${name}`); })(),
       async signPolicy(change: (policy: OwnerPolicyContent) => OwnerPolicyContent) {
         const at_ = Math.floor(Date.now() / 1000);
         const { policy } = await verifyPolicy((await readFile(at(folder).policy, 'utf8')).trim(), owner.publicKey, at_);
         const { revision: _, notAfter: __, ...held } = policy;
-        content = change(held);
-        const revision = await signPolicy(owner, content, at_);
+        const revision = await signPolicy(owner, change(held), at_);
         await handOut(owner, list.map((cell) => cell.folder));
         const body = { policy: (await readFile(at(folder).policy, 'utf8')).trim() };
         // A cell that is down reads it from its folder when it starts.

@@ -27,6 +27,7 @@ export const at = (folder: string) => ({
   admin: join(folder, 'admin.sock'),
   profile: join(folder, 'client', 'profile.json'),
   jobs: join(folder, 'client', 'jobs'),
+  clientDirectory: join(folder, 'client', 'directory.jws'),
   seen: join(folder, 'client', 'seen.json'),
   running: join(folder, 'running.json'),
 });

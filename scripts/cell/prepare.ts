@@ -33,6 +33,8 @@ export interface PrepareOptions {
   readonly platform?: CellPlatform;
   /** Keys of simulated vendors, which take seconds to make. */
   readonly keys?: KeyRing;
+  /** Vendors that somebody else plays. */
+  readonly collateral?: CellConfig['collateral'];
   /** Public port; a free one unless told. */
   readonly port?: number;
   /** Epoch milliseconds. */
@@ -103,8 +105,8 @@ export async function cellConfig(folder: string, ownerKey: Bytes, options: Prepa
   if (existing !== undefined) {
     const { cell } = existing;
     const vendors = vendorsAt(cell);
-    const ports = [cell.gateway.public.port, cell.gateway.internal.port, cell.broker.port, ...(vendors === undefined ? [] : [vendors.port])];
-    const keep = (options.port === undefined || options.port === cell.gateway.public.port) && cell.ownerKey === b64u(ownerKey) && cell.platform === platform;
+    const ports = [cell.gateway.public.port, cell.gateway.internal.port, cell.broker.port, ...(vendors === undefined || options.collateral !== undefined ? [] : [vendors.port])];
+    const keep = (options.port === undefined || options.port === cell.gateway.public.port) && cell.ownerKey === b64u(ownerKey) && cell.platform === platform && (options.collateral === undefined || canonicalJson(options.collateral) === canonicalJson(cell.collateral ?? {}));
     if (keep && await allFree(ports)) return { ...existing, machines };
   }
   const [publicPort = 0, internal = 0, broker = 0, vendors = 0] = await freePorts(4);
@@ -112,7 +114,7 @@ export async function cellConfig(folder: string, ownerKey: Bytes, options: Prepa
   const cell = cellSchema.parse({
     cell: options.name ?? existing?.cell.cell ?? 'local', cloud: options.platform === undefined ? existing?.cell.cloud ?? 'local' : cloudOf(platform), region: options.region ?? existing?.cell.region ?? 'local-1', epoch: existing?.cell.epoch ?? 1,
     platform, ...(brokerPlatform === undefined ? {} : { brokerPlatform }), simulated: true,
-    ...(machines.length === 0 ? {} : { collateral: { ...await vendorEndpoints(origin(here(vendors)), machines, now) } as NonNullable<CellConfig['collateral']> }),
+    ...(options.collateral !== undefined ? { collateral: options.collateral } : machines.length === 0 ? {} : { collateral: { ...await vendorEndpoints(origin(here(vendors)), machines, now) } as NonNullable<CellConfig['collateral']> }),
     ownerKey: b64u(ownerKey), gateway: { public: here(options.port ?? publicPort), internal: here(internal) }, broker: here(broker),
   } satisfies CellConfig);
   await writeWhole(path, `${JSON.stringify(cell, null, 2)}\n`, 0o644);

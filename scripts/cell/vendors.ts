@@ -20,7 +20,7 @@ export function vendorsAt({ collateral, simulated }: Pick<CellConfig, 'collatera
 }
 
 /** @param now epoch milliseconds */
-export async function startVendors(cell: CellConfig, machines: readonly MachineState[], now: () => number): Promise<Vendors | undefined> {
+export async function startVendors(cell: Pick<CellConfig, 'collateral' | 'simulated'>, machines: readonly MachineState[], now: () => number): Promise<Vendors | undefined> {
   const at = vendorsAt(cell);
   if (at === undefined) return undefined;
   const endpoints = endpointsOf(cell);

@@ -5,14 +5,19 @@ import { PUBLIC_ENDPOINTS } from '../../attestation/collateral/endpoints.ts';
 import { createSupply } from '../../attestation/collateral/supply.ts';
 import type { RefusalCode } from '../../attestation/refusal.ts';
 import { Refusal } from '../../attestation/refusal.ts';
-import { ApiError, createApi } from '../../workloads/client/api.ts';
+import { type Api, ApiError, createApi } from '../../workloads/client/api.ts';
+import { createCellsApi } from '../../workloads/client/cells.ts';
 import { type ClientOptions, type Counted, countPicture } from '../../workloads/client/count.ts';
 import * as esdk from '../../workloads/client/esdk-node.ts';
+import { hasObservers } from '../../workloads/client/manifest.ts';
 import { fileJobs, fileSeen } from '../../workloads/client/store-node.ts';
 import { endpointsOf } from '../../workloads/protocol/cell.ts';
 import type { EncryptionContext } from '../../workloads/protocol/context.ts';
-import { at } from '../cell/folder.ts';
+import { verifyDirectory } from '../../workloads/protocol/documents.ts';
+import type { CellDirectory } from '../../workloads/protocol/owner.ts';
+import { at, readOptional, writeWhole } from '../cell/folder.ts';
 import { pinnedOwner, type Profile } from '../cell/profile.ts';
+import { note } from './output.ts';
 
 export interface Picture { readonly file: string; readonly bytes: Uint8Array; readonly expected?: number; readonly hard?: boolean }
 export interface Line {
@@ -28,14 +33,30 @@ export interface Line {
 const AUDIENCE = 'ccc-cli';
 const AT_ONCE = 2;
 
+/** The owner's cell directory as this client saw it last, if it is still good and its cells lease epochs: then any of them may answer, and no first one is needed. */
+async function knownDirectory(file: string, profile: Profile): Promise<CellDirectory | undefined> {
+  const jws = await readOptional(file);
+  if (jws === undefined) return undefined;
+  const { directory } = await verifyDirectory(jws.trim(), pinnedOwner(profile), Math.floor(Date.now() / 1000)).catch(() => ({ directory: undefined }));
+  return directory !== undefined && hasObservers(directory) ? directory : undefined;
+}
+
+/** Of one gateway, or of all cells of the directory once it was seen. */
+export async function clientApi(folder: string, profile: Profile, options: { attempts?: number } = {}): Promise<{ api: Api; cell: string | undefined }> {
+  const directory = await knownDirectory(at(folder).clientDirectory, profile);
+  if (directory === undefined) return { api: createApi({ url: profile.url, apiKey: profile.apiKey, ...options }), cell: profile.cell };
+  return { api: createCellsApi({ directory, tenant: profile.tenant, first: profile.cell, apiKey: profile.apiKey, onMove: (cell) => note(`now with cell ${cell}`) }), cell: undefined };
+}
+
 /** @param offline what a bundle has, instead of asking vendors */
-export function clientOptions(folder: string, profile: Profile, signal?: AbortSignal, offline?: CollateralSupply): Omit<ClientOptions, 'onStep'> {
+export async function clientOptions(folder: string, profile: Profile, signal?: AbortSignal, offline?: CollateralSupply): Promise<Omit<ClientOptions, 'onStep'>> {
   const own = dirname(at(folder).profile);
   const endpoints = profile.collateral === undefined ? PUBLIC_ENDPOINTS : endpointsOf(profile);
   const collateral = offline ?? createSupply({ folder: join(own, 'collateral'), endpoints, now: Date.now, attempts: 2 }).collect;
   return {
-    api: createApi({ url: profile.url, apiKey: profile.apiKey }), seen: fileSeen(own), jobs: fileJobs(own), audience: AUDIENCE, now: Date.now,
-    ownerKey: pinnedOwner(profile), tenant: profile.tenant, zone: profile.zone, cell: profile.cell, collateral, ...(signal === undefined ? {} : { signal }),
+    ...await clientApi(folder, profile), seen: fileSeen(own), jobs: fileJobs(own), audience: AUDIENCE, now: Date.now,
+    ownerKey: pinnedOwner(profile), tenant: profile.tenant, zone: profile.zone, collateral, ...(signal === undefined ? {} : { signal }),
+    onManifest: async ({ directory }) => { if (hasObservers(directory.directory)) await writeWhole(at(folder).clientDirectory, `${directory.jws}\n`); },
   };
 }
 

@@ -28,7 +28,7 @@ export async function count(files: string[], options: CountCommand): Promise<num
   const profile = await readProfile(folder, options);
   const stop = stopSignal();
   const offline = options.offline === undefined ? undefined : bundleSupply(await readBundle(options.offline, options), Math.floor(Date.now() / 1000));
-  const client = clientOptions(folder, profile, stop, offline);
+  const client = await clientOptions(folder, profile, stop, offline);
   const live = progress('count');
   const receipts = new Map<Line, string>();
   const done = async (line: Line) => {

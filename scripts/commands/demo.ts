@@ -34,7 +34,7 @@ async function countIn(cell: RunningCell, pictures: readonly Picture[], signal: 
   await addTenant(cell.folder, TENANT, ZONE);
   const { key } = await addKey(cell.folder, TENANT, SCOPES);
   await makeProfile(cell.folder, TENANT, ZONE, key);
-  const client = clientOptions(cell.folder, await readProfile(cell.folder), signal);
+  const client = await clientOptions(cell.folder, await readProfile(cell.folder), signal);
   const folder = join(cell.folder, 'receipts');
   await mkdir(folder, { recursive: true });
   const receipts = new Map<string, string>();

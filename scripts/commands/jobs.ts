@@ -1,11 +1,11 @@
 import { cellFolder } from '../cell/folder.ts';
 import { readProfile, type ProfileOptions } from '../cell/profile.ts';
-import { createApi } from '../../workloads/client/api.ts';
+import { clientApi } from '../cli/counting.ts';
 import { EXIT, json, say, table } from '../cli/output.ts';
 
 export async function jobs(options: ProfileOptions & { data?: string; state?: string; limit: number; json?: boolean }): Promise<number> {
-  const profile = await readProfile(cellFolder(options.data), options);
-  const api = createApi({ url: profile.url, apiKey: profile.apiKey, attempts: 2 });
+  const folder = cellFolder(options.data);
+  const { api } = await clientApi(folder, await readProfile(folder, options), { attempts: 2 });
   const list = await api.jobs({ limit: options.limit, ...(options.state === undefined ? {} : { state: options.state }) });
   if (options.json) json({ ok: true, jobs: list });
   else {

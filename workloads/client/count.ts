@@ -18,7 +18,7 @@ import { openResult, type ResultCheck, type ResultEvidence, sentOf, verifyResult
 import type { SeenStore } from './seen.ts';
 import { type OnStep, step, type StepName } from './steps.ts';
 import { type StoredJob, type JobStore, storedJobSchema } from './store.ts';
-import { waitForJob } from './submit.ts';
+import { type Follow, waitForJob } from './submit.ts';
 
 /** esdk-node.ts or esdk-browser.ts. */
 export interface Esdk { encryptMessage(plaintext: Uint8Array, context: EncryptionContext, tenantKey: TenantKey): Promise<Bytes> }
@@ -33,6 +33,8 @@ export interface ClientOptions extends Expected {
   readonly now: () => number;
   readonly onStep?: OnStep | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Told of each manifest that was verified: what a client keeps of it, it knows when its first cell is gone. */
+  readonly onManifest?: ((manifest: VerifiedManifest) => Promise<void>) | undefined;
 }
 export interface CountOptions extends ClientOptions {
   readonly esdk: Esdk;
@@ -117,7 +119,9 @@ async function freshManifest(options: CountOptions): Promise<VerifiedManifest> {
   const { manifest } = options;
   const now = seconds(options.now);
   if (manifest !== undefined && now - manifest.appraisal.claims.time.evidenceAt <= MANIFEST_LASTS) return manifest;
-  return requestManifest({ ...options, now });
+  const fresh = await requestManifest({ ...options, now });
+  await options.onManifest?.(fresh);
+  return fresh;
 }
 
 function submitted(job: Job, stored: StoredJob): Job {
@@ -127,11 +131,27 @@ function submitted(job: Job, stored: StoredJob): Job {
   return job;
 }
 
+/** How often a job may be lost by the cell that took it: each time it moves to one that had no copy yet. */
+const MAX_LOST = 16;
+
+/** A cell that took over may not have the job: it was acknowledged before its copy arrived (tier `async`). Then the same message is sent again, under the same id. */
+async function waitAgain({ api, jobs, signal }: ClientOptions, stored: StoredJob, follow: Follow): Promise<Job> {
+  for (let lost = 0; ; lost++) {
+    try {
+      return await waitForJob(api, stored.job_id, follow);
+    } catch (error) {
+      const message = error instanceof ApiError && error.status === 404 && lost < MAX_LOST ? (await jobs.get(stored.job_id))?.message : undefined;
+      if (message === undefined) throw error;
+      submitted(await api.submit(message, signal), stored);
+    }
+  }
+}
+
 const EVENT_STEPS: Partial<Record<JobEvent['event'], StepName>> = { leased: 'leased', released: 'released', counted: 'counted' };
 
 async function finish(options: ClientOptions, stored: StoredJob, first: VerifiedManifest): Promise<Counted> {
-  const { api, onStep, signal, jobs } = options;
-  const job = await waitForJob(api, stored.job_id, {
+  const { onStep, signal, jobs } = options;
+  const job = await waitAgain(options, stored, {
     signal,
     onEvent: (event) => {
       const name = EVENT_STEPS[event.event];

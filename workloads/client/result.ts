@@ -15,6 +15,7 @@ import { open } from '../protocol/hpke.ts';
 import { decodeJwsUnverified, verifyJws } from '../protocol/jws.ts';
 import { resultAad, resultInfo } from '../protocol/labels.ts';
 import { type Attested, type BrokerReceipt, brokerReceiptSchema, type ResultPayload, resultPayloadSchema, type Sealed, type WireCollateral } from '../protocol/messages.ts';
+import { cellsOf } from './cells-core.ts';
 import { supplyFor } from './collateral.ts';
 import { hasObservers, timeOf, type VerifiedManifest } from './manifest.ts';
 
@@ -68,13 +69,14 @@ export async function openResult(sealed: Sealed, privateKey: Uint8Array, tenantI
 /** @param now epoch seconds @param collateral what this client gets by itself, before what came with the result @throws Refusal */
 export async function verifyResult(evidence: ResultEvidence, sent: Sent, manifest: VerifiedManifest, now: number, collateral?: CollateralSupply): Promise<VerifiedResult> {
   const { counter } = evidence;
+  const cell = countingCell(counter.binding.cell, manifest);
   const appraisal = await verifyAttested({
     attested: { evidence: counter.evidence, binding: counter.binding }, policy: manifest.policy.policy, now, mode: 'replay', collateral: supplyFor(collateral, counter.collateral, now),
-    expect: { role: 'counter', cell: manifest.cell.name, policyDigest: manifest.policy.digest, payloadDigest: new Uint8Array(32), configDigest: fromHex(manifest.cell.configDigest) },
+    expect: { role: 'counter', cell: cell.name, policyDigest: manifest.policy.digest, payloadDigest: new Uint8Array(32), configDigest: fromHex(cell.configDigest) },
   });
   const payload = await verifyJws(evidence.result, RESULT_TYPE, fromB64u(counter.binding.signing_key), resultPayloadSchema, 'RESULT_SIGNATURE', 'RESULT_FORMAT');
   requireInForce(timeOf(appraisal.claims, payload.at), manifest);
-  checkPayload(payload, sent, manifest);
+  checkPayload(payload, sent, manifest, cell);
   const ear = await checkEar(counter, manifest);
   await checkClaims(payload, appraisal, ear.payload);
   const receipts = await checkReceipts(evidence.receipts, payload, sent, manifest);
@@ -99,7 +101,13 @@ function requireInForce(evidenceAt: number, { policy: { policy } }: VerifiedMani
   }
 }
 
-function checkPayload(p: ResultPayload, sent: Sent, { policy: { policy }, directory: { directory }, manifest, cell }: VerifiedManifest): void {
+/** Where observers lease epochs, another cell of the tenant's order may have taken over since the message was sent. @throws Refusal DIRECTORY_CELL */
+function countingCell(answered: string, { directory: { directory }, manifest, cell }: VerifiedManifest): VerifiedManifest['cell'] {
+  if (answered === cell.name || !hasObservers(directory) || !cellsOf(directory, manifest.tenant_id).some(({ name }) => name === answered)) return cell;
+  return directory.cells.find(({ name }) => name === answered) ?? cell;
+}
+
+function checkPayload(p: ResultPayload, sent: Sent, { policy: { policy }, directory: { directory }, manifest, cell: first }: VerifiedManifest, cell: VerifiedManifest['cell']): void {
   const need = (code: RefusalCode, path: string, have: unknown, wanted: unknown, next: string): void => {
     if (have !== wanted) refuse(code, `result.${path}`, next, { have: String(have), need: String(wanted) });
   };
@@ -111,6 +119,8 @@ function checkPayload(p: ResultPayload, sent: Sent, { policy: { policy }, direct
   need('DIRECTORY_CELL', 'cell', p.cell, cell.name, 'The result is from another cell than the one the message went to.');
   if (!hasObservers(directory)) need('DIRECTORY_CELL', 'epoch', p.epoch, cell.epoch, 'The result is from another epoch of the cell.');
   else if (p.epoch < manifest.epoch) refuse('EPOCH_ROLLBACK', 'result.epoch', 'The result is from an epoch before the one that the message was encrypted in.', { have: String(p.epoch), need: `at least ${manifest.epoch}` });
+  // One epoch is one cell's.
+  else if (p.epoch === manifest.epoch) need('DIRECTORY_CELL', 'cell', p.cell, first.name, 'The result is from another cell, under the epoch of the one that the message went to.');
   need('RESULT_SESSION', 'policy_revision', p.policy_revision, policy.revision, 'The counter obeyed another revision of the policy.');
   if (!policy.detectors.some((d) => d.digest === p.model_digest) || (p.result !== undefined && p.result.model.digest !== p.model_digest)) {
     refuse('RESULT_MODEL', 'result.model_digest', 'The detector is not one of the owner\'s policy.', { have: p.model_digest, need: policy.detectors.map((d) => d.digest).join(', ') });

@@ -81,9 +81,11 @@ export function publicRoutes(core: Core): Route<PublicAuth>[] {
       summary: 'One job: its state, the sealed result, the counter\'s attestation and the broker\'s receipts.',
       params: jobParams,
       answers: { 200: { description: 'The job', schema: jobSchema } },
-      errors: [...COMMON, 'VALIDATION', 'NOT_FOUND'],
+      errors: [...COMMON, 'VALIDATION', 'NOT_FOUND', 'POLICY_MISSING', ...EPOCH],
       handler: async ({ params, request }) => {
         const row = await core.ledger.job(tenantOf(request), params.job_id);
+        // What is not final here may be elsewhere: only the cell that works for the tenant knows.
+        if (row?.finishedAt === undefined) await core.epochs.require(tenantOf(request));
         if (row === undefined) throw new CccError('NOT_FOUND', 'Check the job id.', { detail: 'Your tenant has no such job' });
         const final = row.finishedAt !== undefined;
         const [session, receipts] = await Promise.all([
