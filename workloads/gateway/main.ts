@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bytes } from '../../attestation/bytes.ts';
 import { createSupply } from '../../attestation/collateral/supply.ts';
-import { openBlobs } from '../ledger/blobs.ts';
 import { openLedger } from '../ledger/ledger.ts';
+import { openStore } from '../ledger/stores/open.ts';
 import { endpointsOf, origin, parseCell } from '../protocol/cell.ts';
 import { readKeyFile } from '../protocol/key-file.ts';
 import { onStop } from '../protocol/lifecycle.ts';
@@ -55,7 +55,7 @@ async function main(): Promise<void> {
   }
   const at = (name: string): string => join(values.data as string, name);
   const { cell, configDigest } = await parseCell(bytes(await readFile(at('cell.json'))));
-  const own = await openBlobs({ folder: at('store') });
+  const own = await openStore({ url: process.env['STORE_URL'], folder: at('store') });
   const cellKey = await readKeyFile(at('cell-key.jwk'));
   const peersFile = await optional(at('peers.json'));
   if (peersFile !== undefined && cellKey === undefined) throw new Error('peers.json without cell-key.jwk: other cells would not know this one');

@@ -1,8 +1,7 @@
 /**
- * Ciphertext by its SHA-256 digest. The port has one backend so far, the file system, written here rather than through Apache OpenDAL:
- * the pinned `opendal` does not load on GLIBC 2.36 (Debian 12), and OpenDAL's `fs` service, which does load in older versions, syncs
- * the file but not the folder that names it, so that a message behind an acknowledged job could be gone after a power failure. The
- * object stores of the clouds come as OpenDAL backends of this port.
+ * Ciphertext by its SHA-256 digest: the port, and the file system behind it. Object stores of clouds: stores/open.ts. Written here rather than through Apache OpenDAL: the
+ * pinned `opendal` does not load on GLIBC 2.36 (Debian 12), and its `fs` service syncs the file but not the folder that names it, so that a message behind an
+ * acknowledged job could be gone after a power failure.
  *
  * Layout: `<folder>/ab/cd/abcd...`; a file appears under its name only once it is complete and on disk.
  */
@@ -18,10 +17,12 @@ export interface Blobs {
   /** @throws LedgerError BLOB_MISSING, BLOB_CORRUPT, BLOB_UNAVAILABLE */
   get(digest: string): Promise<Bytes>;
   has(digest: string): Promise<boolean>;
-  /** false: it was not there. */
+  /** false: it was not there, or the store's retention keeps it for now. */
   delete(digest: string): Promise<boolean>;
   /** All digests, in order. */
   list(): Promise<string[]>;
+  /** Whether it takes and gives bytes now, without leaving one more object each time where objects cannot be deleted. Absent: put, get and delete show it. */
+  probe?(): Promise<boolean>;
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;

@@ -124,6 +124,7 @@ export function replicateBlobs({ own, peers, debts, standbys, degraded }: Replic
     has: own.has,
     delete: own.delete,
     list: own.list,
+    ...(own.probe === undefined ? {} : { probe: own.probe }),
     async pay() {
       await Promise.allSettled(peers.map(paying));
       return (await Promise.all(names.map((name) => debts.count(name)))).reduce((sum, n) => sum + n, 0);
