@@ -14,6 +14,7 @@ const LONGEST_DELAY_MS = 10_000;
 /** A process that lived this long was not broken from the start: it starts again at the first delay. */
 const STEADY_MS = 5_000;
 const STOP_GRACE_MS = 10_000;
+export const KILLED = 'process did not stop; killed';
 
 export interface Supervised {
   readonly name: string;
@@ -42,7 +43,7 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
 }
 
 /** `root`: the tree whose code runs; a test shows that another one is refused. */
-export function supervise(program: Program, folder: string, log: Log, root = ROOT): Supervised {
+export function supervise(program: Program, folder: string, log: Log, root = ROOT, graceMs = STOP_GRACE_MS): Supervised {
   let child: ChildProcess | undefined;
   let stopping = false;
   let restarts = 0;
@@ -89,7 +90,10 @@ export function supervise(program: Program, folder: string, log: Log, root = ROO
       if (child === undefined) return;
       child.kill('SIGTERM');
       child.kill('SIGCONT');
-      const force = setTimeout(() => child?.kill('SIGKILL'), STOP_GRACE_MS);
+      const force = setTimeout(() => {
+        log.warn(KILLED, { where: program.name, ms: graceMs });
+        child?.kill('SIGKILL');
+      }, graceMs);
       await ended;
       clearTimeout(force);
     },

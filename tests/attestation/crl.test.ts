@@ -17,6 +17,7 @@ import { Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { NO_OPENSSL, openssl } from './openssl-support.ts';
 import { DAY, KEYS, lastByteFlipped, named, pki, type Pki, requestOf, verdict } from './path-support.ts';
 import { filled, NO_VECTORS, NOW, refused, vector } from './support.ts';
+import { cpuMs } from '../cpu.ts';
 
 let good: Pki;
 let root: Bytes;
@@ -88,9 +89,9 @@ describe('form', () => {
   test('twenty thousand entries in bounded time', async () => {
     const revoked = Array.from({ length: 20_000 }, (_, i) => ({ serial: bytes([1, i >> 16, (i >> 8) & 255, i & 255]), revokedAt: NOW }));
     const der = await list('root', { revoked });
-    const start = performance.now();
+    const start = cpuMs();
     expect(parseCrl(der, 'crl').revoked.size).toBe(20_000);
-    expect(performance.now() - start).toBeLessThan(3000);
+    expect(cpuMs() - start).toBeLessThan(3000);
   });
 });
 

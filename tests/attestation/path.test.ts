@@ -14,6 +14,7 @@ import { children, readDer } from '../../attestation/formats/der.ts';
 import type { RefusalCode } from '../../attestation/refusal.ts';
 import { DAY, KEYS, lastByteFlipped, named, pin, pki, type Pki, type PkiChange, requestOf, verdict } from './path-support.ts';
 import { NOW } from './support.ts';
+import { cpuMs } from '../cpu.ts';
 
 let good: Pki;
 beforeAll(async () => { good = await pki(); });
@@ -203,9 +204,9 @@ describe('issuers', () => {
     expect(await codesOf({ leaf: leaf.certificate, intermediates: [aByB.certificate, bByA.certificate, good.root.certificate], length: { min: 2, max: 9 } })).toEqual(expect.arrayContaining(['CHAIN_ORDER']));
     const crowd: Issued[] = [];
     for (let i = 0; i < 14; i++) crowd.push(await makeAuthority({ key: a, subject: named('a'), issuer: { ...first, template: { ...first.template, subject: named('a') } }, ...times }));
-    const start = performance.now();
+    const start = cpuMs();
     expect((await codesOf({ leaf: leaf.certificate, intermediates: [...crowd.map((c) => c.certificate), good.root.certificate], length: { min: 2, max: 12 } })).length).toBeGreaterThan(0);
-    expect(performance.now() - start).toBeLessThan(2000);
+    expect(cpuMs() - start).toBeLessThan(2000);
   });
 });
 

@@ -17,7 +17,7 @@ import { searchMemory } from './memory.ts';
 import { descendants, signal, stateOf, until } from './processes.ts';
 
 const SIDE = 256;
-const WITHIN_MS = 15_000;
+const WITHIN_MS = 60_000;
 
 type Picture = ReturnType<typeof sharp>;
 interface Canary { readonly name: string; readonly file: Uint8Array; readonly pixels: Uint8Array; readonly search: LeakSearch }

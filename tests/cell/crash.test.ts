@@ -19,7 +19,7 @@ import { until } from './processes.ts';
 
 const LEASE_MS = 1_500;
 const STOPPED_MS = LEASE_MS + 400;
-const SETTLED_MS = 30_000;
+const SETTLED_MS = 90_000;
 const COUNTERS = 2;
 const MISSES = 5;
 

@@ -20,7 +20,7 @@ import { POLICY_TYPE } from '../../workloads/protocol/owner.ts';
 import { clientOf, logOf, processOf, type TestCell, testCell, type TestClient } from './harness.ts';
 import { until } from './processes.ts';
 
-const WITHIN_MS = 30_000;
+const WITHIN_MS = 90_000;
 /** That often a counter has tried in vain before a job counts as waiting. */
 const TRIES = 2;
 const silent = createLog('test', { write: () => {} });

@@ -1,21 +1,20 @@
 /** How a cell ends, and that it starts again: Ctrl-C, a stop under load, and kill -9 of the supervisor leave no process behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { addKey, addTenant } from '../../scripts/cell/admin.ts';
 import { at } from '../../scripts/cell/folder.ts';
 import { startCell } from '../../scripts/cell/start.ts';
+import { KILLED, supervise } from '../../scripts/cell/supervise.ts';
 import { demoPictures } from '../../workloads/detectors/pictures.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { ROOT } from '../../workloads/protocol/measure.ts';
 import { clientOf, type TestCell, testCell } from './harness.ts';
 import { descendants, lives, processesOn, until } from './processes.ts';
 
-/** It takes about a second on a quiet machine; this one may be shared. */
-const SOON_MS = 4_000;
 const silent = createLog('test', { write: () => {} });
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -37,7 +36,7 @@ function ccc(args: string[], env: Record<string, string> = {}): Ccc {
 async function folder(): Promise<string> {
   const made = await mkdtemp(join(tmpdir(), 'ccc-life-'));
   cleanups.push(async () => {
-    await until(`no process on ${made}`, 15_000, () => processesOn(made).length === 0, 50);
+    await until(`no process on ${made}`, 60_000, () => processesOn(made).length === 0, 50);
     await rm(made, { recursive: true, force: true });
   });
   return made;
@@ -49,7 +48,7 @@ const started = async (cell: Ccc): Promise<Facts> => JSON.parse(await until('the
 /** gateway, broker, one counter and its sandbox, PostgreSQL's server and its own processes. */
 async function family(pid: number, facts: Facts): Promise<number[]> {
   expect(Object.keys(facts.pids)).toEqual(['gateway', 'broker', 'counter-1']);
-  await until('the sandbox runs', 15_000, () => descendants(facts.pids['counter-1'] as number).length === 1);
+  await until('the sandbox runs', 60_000, () => descendants(facts.pids['counter-1'] as number).length === 1);
   const all = descendants(pid);
   expect(all).toEqual(expect.arrayContaining(Object.values(facts.pids)));
   expect(all.length).toBeGreaterThan(6);
@@ -57,7 +56,7 @@ async function family(pid: number, facts: Facts): Promise<number[]> {
 }
 
 describe('ccc up', () => {
-  it('ends every process at Ctrl-C, within seconds; after kill -9 they end by themselves, and the next start goes on with the same data', async () => {
+  it('ends every process at Ctrl-C; after kill -9 they end by themselves, and the next start goes on with the same data', async () => {
     const data = await folder();
     const args = ['up', '--data', data, '--counters', '1', '--json'];
     const picture = (await demoPictures()).find((p) => p.file === 'cat-view-11.png');
@@ -68,11 +67,9 @@ describe('ccc up', () => {
     await addTenant(data, 'acme', 'local');
     const { key } = await addKey(data, 'acme', ['jobs:write', 'jobs:read', 'keys:read']);
 
-    const killed = performance.now();
     process.kill(first.pid, 'SIGKILL');
     expect(await first.exit).toBe('SIGKILL');
-    await until('all are gone after kill -9 of the supervisor', 6_000, () => !all.some(lives) && processesOn(data).length === 0, 20);
-    const orphanMs = performance.now() - killed;
+    await until('all are gone after kill -9 of the supervisor', 60_000, () => !all.some(lives) && processesOn(data).length === 0, 20);
 
     const second = ccc(args);
     const after = await started(second);
@@ -84,21 +81,19 @@ describe('ccc up', () => {
     const { message, jobId } = await client.prepare(picture?.bytes as Uint8Array, await client.manifest());
     expect((await client.api.submit(message)).job_id).toBe(jobId);
 
-    const interrupted = performance.now();
     process.kill(second.pid, 'SIGINT');
     expect(await second.exit).toBe(0);
-    const stopMs = performance.now() - interrupted;
     expect(again.filter(lives)).toEqual([]);
     expect(processesOn(data)).toEqual([]);
     expect(existsSync(at(data).running)).toBe(false);
-    expect(stopMs).toBeLessThan(SOON_MS);
-    console.info(`ended after kill -9 of the supervisor: ${orphanMs.toFixed(0)} ms; after Ctrl-C: ${stopMs.toFixed(0)} ms`);
+    expect(second.errors(), 'within the grace that each has').not.toContain(KILLED);
   });
 });
 
 describe('a cell', () => {
-  it('refuses a second one on its folder, and stops within seconds while it has work, a watcher and an upload that does not go on', async () => {
-    const cell = await testCell(2);
+  it('refuses a second one on its folder, and stops while it has work, a watcher and an upload that does not go on', async () => {
+    const said: string[] = [];
+    const cell = await testCell(2, { log: createLog('test', { write: (line) => { said.push(line); } }) });
     cleanups.push(() => cell.close());
     const config = await readFile(at(cell.folder).cell, 'utf8');
     const second = ccc(['up', '--data', cell.folder, '--json']);
@@ -116,16 +111,29 @@ describe('a cell', () => {
     const watching = (async () => { for await (const _ of client.api.events(jobs[11]?.jobId ?? '', 0)) { /* until it ends */ } })().catch(() => {});
     const half = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(1000)) });
     const stuck = fetch(`${cell.url}/v1/jobs`, { method: 'POST', body: half, duplex: 'half', headers: { authorization: `Bearer ${cell.apiKey}`, 'content-type': 'application/octet-stream' } } as RequestInit).then((r) => r.status, () => 'cut');
-    await until('a job is counted', 20_000, async () => (await client.api.jobs()).some((job) => job.state === 'completed'));
+    await until('a job is counted', 60_000, async () => (await client.api.jobs()).some((job) => job.state === 'completed'));
 
-    const began = performance.now();
     await cell.stop();
-    const ms = performance.now() - began;
     await watching;
     expect(['cut', 400, 408, 503]).toContain(await stuck);
     expect(processesOn(cell.folder)).toEqual([]);
-    expect(ms).toBeLessThan(SOON_MS);
-    console.info(`stopped under load: ${ms.toFixed(0)} ms`);
+    expect(said.join(''), 'within the grace that each has').not.toContain(KILLED);
+  });
+});
+
+describe('a process that does not stop when asked', () => {
+  it('is killed after its grace, and the log says so', async () => {
+    const data = await folder();
+    await mkdir(at(data).logs, { recursive: true });
+    await writeFile(join(data, 'deaf.mjs'), "process.on('SIGTERM', () => {}); console.log('ready'); setInterval(() => {}, 1000);");
+    const said: string[] = [];
+    const deaf = supervise({ name: 'deaf', script: 'deaf.mjs', args: [] }, data, createLog('test', { write: (line) => { said.push(line); } }), data, 100);
+    cleanups.push(() => deaf.halt());
+    await until('it runs', 60_000, async () => (await readFile(join(at(data).logs, 'deaf.log'), 'utf8').catch(() => '')).includes('ready'));
+    const pid = deaf.pid() as number;
+    await deaf.stop();
+    expect(lives(pid)).toBe(false);
+    expect(said.join('')).toContain(KILLED);
   });
 });
 

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { b64u, fromB64u, hex, sha256, text, utf8 } from '../../attestation/bytes.ts';
 import { type CounterOptions, startCounter } from '../../workloads/counter/counter.ts';
 import { counterGateway } from '../../workloads/counter/gateway-client.ts';
+import { portions } from '../../workloads/counter/prepare.ts';
 import { createCounterKeys } from '../../workloads/counter/keys.ts';
 import { WorkRejected } from '../../workloads/counter/rejected.ts';
 import { SessionKeeper } from '../../workloads/counter/session.ts';
@@ -11,7 +12,7 @@ import { resultAad, resultInfo } from '../../workloads/protocol/labels.ts';
 import { EpochJudge } from '../../workloads/protocol/epoch-judge.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { parseMessage } from '../../workloads/protocol/message.ts';
-import { type CountResult, type TenantKey, resultPayloadSchema } from '../../workloads/protocol/messages.ts';
+import { type CountResult, type Lease, type TenantKey, resultPayloadSchema } from '../../workloads/protocol/messages.ts';
 import { PolicySource } from '../../workloads/protocol/policy-source.ts';
 import { DETECTOR, makeMessage, newJobId, OTHER_REGISTERS, REGISTERS, type RunningBroker, tenantKeys, World } from '../broker/world.ts';
 import { FakeQueue, type QueuedJob } from './fake-queue.ts';
@@ -56,7 +57,7 @@ const submit = async (change: Parameters<typeof makeMessage>[1] = {}, plaintext 
   const message = await makeMessage(keys, change, plaintext);
   return { ...message, job: await queue.add(message.bytes, message.context) };
 };
-const until = (check: () => boolean | undefined) => vi.waitFor(() => { if (check() !== true) throw new Error(`not yet: ${world.lines.slice(-12).join('')}${world.gateway.calls.join(' ')}`); }, { timeout: 8_000, interval: 10 });
+const until = (check: () => boolean | undefined) => vi.waitFor(() => { if (check() !== true) throw new Error(`not yet: ${world.lines.slice(-12).join('')}${world.gateway.calls.join(' ')}`); }, { timeout: 60_000, interval: 10 });
 const ended = (job: QueuedJob) => until(() => !['accepted', 'leased'].includes(job.state));
 
 /** The verdict as a client reads it. */
@@ -93,6 +94,43 @@ describe('a picture', () => {
     for (const { job } of jobs) await ended(job);
     expect(jobs.map(({ job }) => [job.state, job.attempts])).toEqual(jobs.map(() => ['completed', 1]));
     expect(world.gateway.calls.filter((call) => call === 'POST /release').length).toBeLessThan(12);
+    expect([queue.fetched.reduce((sum, n) => sum + n, 0), queue.fetched.length < 12]).toEqual([12, true]);
+  });
+
+  it('no more messages in memory than fit: the others stay leased until there is room', async () => {
+    const jobs = await Promise.all(Array.from({ length: 4 }, () => submit()));
+    let go: (() => void) | undefined;
+    const { counter } = await start({ maxAhead: 2, maxBytes: 1, run: () => new Promise((resolve) => { go = () => resolve(RESULT); }) });
+    const leased = () => jobs.filter(({ job }) => job.state !== 'accepted').length;
+    await until(() => go !== undefined && leased() === 3);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(queue.fetched).toEqual([2]);
+    for (const ending of [1, 2]) {
+      go?.();
+      await until(() => jobs.filter(({ job }) => job.state === 'completed').length === ending);
+    }
+    await until(() => queue.fetched.length === 2);
+    const stopped = counter.stop();
+    const nudge = setInterval(() => go?.(), 5);
+    await stopped;
+    clearInterval(nudge);
+    expect(jobs.every(({ job }) => job.state === 'completed' || (job.state === 'accepted' && job.gaveBack.every((code) => code === 'STOPPING')))).toBe(true);
+  });
+
+  it('messages are fetched together up to the size of the largest, and 16 at most', () => {
+    const held = (size: number) => ({ lost: false, lease: { size } as Lease });
+    const sizes = (...of: number[]) => portions(of.map((mib) => held(mib << 20))).map((some) => some.map(({ lease }) => lease.size >> 20));
+    expect(sizes()).toEqual([]);
+    expect(sizes(10, 10, 10, 24, 1, 23, 1)).toEqual([[10, 10], [10], [24], [1, 23], [1]]);
+    expect(sizes(...Array<number>(33).fill(0)).map((some) => some.length)).toEqual([16, 16, 1]);
+  });
+
+  it('a lease of a message that none can be: nothing is fetched', async () => {
+    const { job } = await submit();
+    queue.sizes = 25 << 20;
+    await start();
+    await until(() => world.lines.some((line) => line.includes('lease-failed')));
+    expect([queue.fetched, job.state]).toEqual([[], 'leased']);
   });
 
   it('plaintext and data key are wiped', async () => {
@@ -238,10 +276,11 @@ describe('leases and sessions', () => {
 
   it('heartbeats keep a lease while a picture takes long', async () => {
     queue.leaseMs = 150;
+    const beats = () => world.gateway.calls.filter((call) => call === 'POST /heartbeat').length;
     const one = await submit();
-    await start({ run: async () => { await new Promise((r) => setTimeout(r, 400)); return RESULT; } });
+    await start({ run: async () => { await until(() => beats() >= 3); return RESULT; } });
     await ended(one.job);
-    expect(world.gateway.calls.filter((call) => call === 'POST /heartbeat').length).toBeGreaterThanOrEqual(3);
+    expect(beats()).toBeGreaterThanOrEqual(3);
   });
 
   it('a session that is refused is made anew, once, and the request repeated', async () => {

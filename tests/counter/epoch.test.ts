@@ -64,7 +64,7 @@ const submit = async () => {
   const message = await makeMessage(keys, {}, utf8('a picture'));
   return { ...message, job: await queue.add(message.bytes, message.context) };
 };
-const until = (check: () => boolean) => vi.waitFor(() => { if (!check()) throw new Error(`not yet: ${world.lines.slice(-8).join('')}`); }, { timeout: 8_000, interval: 10 });
+const until = (check: () => boolean) => vi.waitFor(() => { if (!check()) throw new Error(`not yet: ${world.lines.slice(-8).join('')}`); }, { timeout: 60_000, interval: 10 });
 async function epochIn({ job, result, context }: Awaited<ReturnType<typeof submit>>): Promise<number> {
   const plaintext = await open(result.privateKey, resultInfo(), resultAad(context.tenant_id, context.job_id), job.result as never);
   return (decodeJwsUnverified(text(plaintext).trimEnd()).payload as ResultPayload).epoch;

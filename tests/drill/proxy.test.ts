@@ -29,7 +29,7 @@ async function client(port: number): Promise<{ socket: Socket; got: () => string
   await once(socket, 'connect');
   return { socket, got: () => got, closed: () => closed };
 }
-const until = (check: () => boolean) => vi.waitFor(() => { if (!check()) throw new Error('not yet'); }, { timeout: 5_000, interval: 5 });
+const until = (check: () => boolean) => vi.waitFor(() => { if (!check()) throw new Error('not yet'); }, { timeout: 60_000, interval: 5 });
 
 describe('a link', () => {
   it('passes bytes both ways, in order and whole', async () => {

@@ -79,7 +79,7 @@ describe('outcomes', () => {
     const busy = (): void => { for (const end = spent() + 70; spent() < end;) { /* works */ } };
     expect((await examineReader(busy, bytes([1]))).outcome).toBe('slow');
     expect((await examineReader(() => refuse('FMT_SIZE', 'x', 'y'), bytes([1]))).outcome).toBe('refused');
-  }, 20_000);
+  });
 
   test('other claims are a finding, but of logs that nothing signs', () => {
     expect(['error', 'slow', 'other'].map((o) => isFinding(o as never, 'tdx-quote', false))).toEqual([true, true, true]);

@@ -77,7 +77,7 @@ export async function startObservers(): Promise<Observers> {
 }
 
 /** Polls: what is waited for is another process or another machine's time. */
-export async function until<T>(look: () => Promise<T | undefined | false>, ms = 20_000): Promise<T> {
+export async function until<T>(look: () => Promise<T | undefined | false>, ms = 90_000): Promise<T> {
   for (const end = performance.now() + ms; ;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;

@@ -56,7 +56,7 @@ const submit = async () => {
   const message = await makeMessage(keys);
   return { ...message, job: await queue.add(message.bytes, message.context) };
 };
-const until = (check: () => boolean) => vi.waitFor(() => { if (!check()) throw new Error(`not yet: ${world.lines.slice(-12).join('')}`); }, { timeout: 8_000, interval: 10 });
+const until = (check: () => boolean) => vi.waitFor(() => { if (!check()) throw new Error(`not yet: ${world.lines.slice(-12).join('')}`); }, { timeout: 60_000, interval: 10 });
 /** Given back with this code, twice and more, and nothing was counted or said about it. */
 async function givenBack(jobs: readonly QueuedJob[], code: string): Promise<void> {
   await until(() => jobs.every((job) => job.gaveBack.length >= 2));

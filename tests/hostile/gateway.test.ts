@@ -18,6 +18,7 @@ import { CELL, type CounterSession, createFixture, type Fixture, NOW, TENANT, ZO
 import { gradient } from '../counter/pictures.ts';
 import { codesOf } from '../protocol/refusals.ts';
 import { respelled } from './forge.ts';
+import { cpuMs } from '../cpu.ts';
 
 let f: Fixture;
 let picture: Uint8Array;
@@ -151,9 +152,9 @@ describe('results', () => {
   it('made of 64 KB of spaces, which anybody can seal to a public key, cost no time', async () => {
     const key = await generateReceivingKey();
     const sealed = await seal(key.publicKey, resultInfo(), resultAad(sent.tenant_id, sent.job_id), utf8(`${' '.repeat(65_000)}x`));
-    const began = performance.now();
+    const began = cpuMs();
     expect(await codesOf(() => openResult(sealed, key.privateKey, sent.tenant_id, sent.job_id))).toEqual(['RESULT_FORMAT']);
-    expect(performance.now() - began).toBeLessThan(500);
+    expect(cpuMs() - began).toBeLessThan(500);
   });
 });
 

@@ -64,7 +64,7 @@ describe('this tree', () => {
     const { files } = await importClosure(`workloads/${role}/main.ts`);
     expect(loaded.length).toBeGreaterThan(20);
     expect(loaded.filter((file) => !files.includes(file))).toEqual([]);
-  }, 40_000);
+  });
 
   it('loads code in no way that the measurement does not see', async () => {
     for (const entry of ENTRIES) {

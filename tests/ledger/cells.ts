@@ -20,7 +20,7 @@ export interface Cell {
 }
 
 /** Real waiting for real servers: up to `ms`. */
-export async function until<T>(what: () => Promise<T | undefined | false>, ms = 20_000): Promise<T> {
+export async function until<T>(what: () => Promise<T | undefined | false>, ms = 90_000): Promise<T> {
   for (const end = Date.now() + ms; ;) {
     const found = await what().catch((error: unknown) => { if (Date.now() > end) throw error; return undefined; });
     if (found !== undefined && found !== false) return found;

@@ -14,7 +14,7 @@ const CHILD = new URL('./postgres-child.ts', import.meta.url).pathname;
 const root = process.getuid?.() === 0;
 const linux = process.platform === 'linux';
 
-async function until(what: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> {
+async function until(what: () => boolean | Promise<boolean>, ms = 90_000): Promise<void> {
   for (const end = Date.now() + ms; !(await what());) {
     if (Date.now() > end) throw new Error('it did not happen');
     await delay(20);

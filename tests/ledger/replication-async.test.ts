@@ -19,11 +19,11 @@ beforeAll(async () => {
   [a, b] = [await openCell(world, 'cell-a', clock, { lag: LAG }), await openCell(world, 'cell-b', clock)];
   await a.ledger.addTenant({ id: TENANT, zone: 'eu' });
   await connectAll([a, b]);
-}, 60_000);
+});
 afterAll(async () => {
   await Promise.all([a, b].map((cell) => cell?.close()));
   await world?.stop();
-}, 60_000);
+});
 
 const accept = async (cell: Cell, n: number, epoch: number) => (await Promise.all(Array.from({ length: n }, () => cell.ledger.accept(newJob(), { epoch })))).map(({ job }) => job.jobId);
 const idsIn = async (cell: Cell) => new Set((await cell.sql<{ job_id: string }>('select job_id from jobs')).map((r) => r.job_id));

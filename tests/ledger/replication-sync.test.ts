@@ -35,13 +35,13 @@ beforeAll(async () => {
   storeA = await openBlobs({ folder: join(folder, 'a') });
   storeB = await openBlobs({ folder: join(folder, 'b') });
   blobs = replicateBlobs({ own: storeA, peers: [peerStore], debts: a.replication.debts, standbys: ['cell-b'], degraded: a.replication.isDegraded });
-}, 60_000);
+});
 afterAll(async () => {
   await blobs?.close();
   await Promise.all([a, b].map((cell) => cell?.close()));
   await world?.stop();
   await rm(folder, { recursive: true, force: true });
-}, 60_000);
+});
 
 /** As the gateway does it: bytes first, then the job. */
 async function submit(text: string, over: Partial<NewJob> = {}) {

@@ -16,11 +16,11 @@ beforeAll(async () => {
   [a, b, c] = await Promise.all(['cell-a', 'cell-b', 'cell-c'].map((name) => openCell(world, name, clock))) as [Cell, Cell, Cell];
   await a.ledger.addTenant({ id: TENANT, zone: 'eu' });
   await connectAll([a, b, c]);
-}, 60_000);
+});
 afterAll(async () => {
   await Promise.all([a, b, c].map((cell) => cell?.close()));
   await world?.stop();
-}, 60_000);
+});
 
 const held = (epoch: number) => [{ tenantId: TENANT, epoch }];
 const count = async (cell: Cell, epoch: number, jobId: string, ct: string) => {

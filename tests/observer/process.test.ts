@@ -36,7 +36,7 @@ beforeAll(async () => {
   await new Promise((resolve) => server.close(resolve));
   const at = { host: '127.0.0.1', port: 1 };
   await writeFile(join(folder, 'cell.json'), JSON.stringify({ cell: 'aws', cloud: 'local', region: 'r', epoch: 1, platform: 'aws-nitro', simulated: true, ownerKey: b64u(owner.publicKey), gateway: { public: at, internal: at }, broker: at }));
-}, 60_000);
+});
 afterAll(async () => {
   for (const child of running) child.kill('SIGKILL');
   await engine.stop();
@@ -105,5 +105,5 @@ describe('the observer\'s process', () => {
     await once(child, 'close');
     expect(await outcome(start(other, '--init'))).toEqual([1, expect.stringContaining('OBSERVER_STATE_LOST')]);
     expect(await readFile(join(folder, 'observer', 'key.jwk'), 'utf8')).toContain('"d"');
-  }, 60_000);
+  });
 });

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { compareWithTerrain } from '../../scripts/stacks/terrain.ts';
 
-test('CDK Terrain synthesizes every stack to the same JSON but for the version', { timeout: 120_000 }, () => {
+test('CDK Terrain synthesizes every stack to the same JSON but for the version', () => {
   const { stacks, different, versions } = compareWithTerrain();
   expect(different).toEqual([]);
   expect(stacks).toBe(15);

@@ -27,6 +27,7 @@ export async function openBrowser(proxy: string): Promise<Browser> {
       `--proxy-server=${proxy}`, '--proxy-bypass-list=<-loopback>',
     ],
   });
+  context.setDefaultTimeout(120_000);
   const complaints: string[] = [];
   const hosts = new Set<string>();
   context.on('request', (asked) => { if (asked.url().startsWith('http')) hosts.add(new URL(asked.url()).host); });

@@ -22,7 +22,7 @@ const fragment = (values: Record<string, string>): string => `#${new URLSearchPa
 const settled = (page: Page) => page.waitForFunction(() => {
   const cards = [...document.querySelectorAll<HTMLElement>('.picture-card')];
   return cards.length > 0 && cards.every((c) => c.dataset['state'] === 'done' || c.dataset['state'] === 'refused');
-}, undefined, { timeout: 45_000 });
+}, undefined, { timeout: 120_000 });
 const states = (page: Page) => page.locator('.step').evaluateAll((steps) => Object.fromEntries(steps.map((s) => [(s as HTMLElement).dataset['step'], (s as HTMLElement).dataset['state']])));
 const uploads = (recorder: Recorder) => recorder.requests.filter((r) => r.startsWith('POST') && r.endsWith(' /v1/jobs'));
 

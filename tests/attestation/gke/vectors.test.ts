@@ -79,7 +79,7 @@ describe.skipIf(NO_VECTORS)('vectors of Google\'s machines', () => {
       expect((await judge(e, { bytes: changed })).verdict, `byte ${at}`).toBe('invalid');
       expect((await judge(e, { bytes: whole.slice(0, at) })).verdict, `${at} bytes`).toBe('invalid');
     }
-  }, 20_000);
+  });
 
   test('what is looked at in go-tpm-tools\' container: SHA-256 and SHA-384, the key, the certificate', async () => {
     const e = entry('gcp-vtpm/go-tpm-tools/gce-cos-85-nonce9009.pb');

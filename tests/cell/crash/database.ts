@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 90_000;
 
 export interface Look {
   /** Again and again while the server is away: reading twice is harmless. */
