@@ -17,9 +17,10 @@ import { benchPicture } from './picture.ts';
 import { pipeline } from './pipeline.ts';
 import { releasing } from './release.ts';
 import type { Section } from './section.ts';
+import { synthesizing } from './synth.ts';
 import { verifying } from './verify.ts';
 
-const PARTS = ['counting', 'verify', 'evidence', 'cell', 'demo'] as const;
+const PARTS = ['counting', 'verify', 'evidence', 'cell', 'synth', 'demo'] as const;
 type Part = (typeof PARTS)[number];
 const USAGE = `usage: npm run bench -- [--only ${PARTS.join('|')}]... [--quick] [--write]
 
@@ -72,6 +73,7 @@ async function main(): Promise<number> {
   if (wanted('verify')) { note('verifying'); sections.push(await verifying(quick ? 200 : 1000)); }
   if (wanted('evidence')) { note('evidence of every kind'); sections.push(...await evidence(quick ? 40 : 300)); }
   if (wanted('cell')) postgres = await cellParts(quick, sections);
+  if (wanted('synth')) { note('synthesis of the stacks'); sections.push(await synthesizing(quick ? 1 : 3)); }
   if (wanted('demo')) { note('demo, in a clone'); sections.push(await demo(1)); }
 
   const seconds = (performance.now() - began) / 1000;
