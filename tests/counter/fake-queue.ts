@@ -1,9 +1,10 @@
 /** The part of a gateway that counters see, in memory: leases with fencing tokens, messages, completions. A session is checked by its proof; the broker checks the rest. */
 import type { IncomingMessage } from 'node:http';
-import { type Bytes, b64u, fromB64u, hex, randomBytes, sha256 } from '../../attestation/bytes.ts';
+import { type Bytes, b64u, concat, fromB64u, hex, randomBytes, sha256, utf8 } from '../../attestation/bytes.ts';
+import { bundleHead } from '../../workloads/protocol/bundle.ts';
 import { decodeJwsUnverified } from '../../workloads/protocol/jws.ts';
 import {
-  type RegisterSession, type Sealed, type SessionPayload, type TenantEpoch, completeRequestSchema, giveBackRequestSchema, heartbeatRequestSchema, leaseRequestSchema, registerSessionSchema,
+  type RegisterSession, type Sealed, type SessionPayload, type TenantEpoch, completeRequestSchema, giveBackRequestSchema, heartbeatRequestSchema, leaseRequestSchema, messagesRequestSchema, registerSessionSchema,
 } from '../../workloads/protocol/messages.ts';
 import { JtiStore, verifyPop } from '../../workloads/protocol/pop.ts';
 import { CccError } from '../../workloads/protocol/problem.ts';
@@ -18,6 +19,10 @@ export interface QueuedJob {
 export class FakeQueue {
   readonly jobs: QueuedJob[] = [];
   readonly registered = new Map<string, RegisterSession>();
+  /** Messages in each answer with messages. */
+  readonly fetched: number[] = [];
+  /** What leases say of every message. */
+  sizes: number | undefined;
   leaseMs = 30_000;
   /** What it shows of its epochs. */
   epochs: (() => Promise<TenantEpoch[]>) | undefined;
@@ -52,16 +57,19 @@ export class FakeQueue {
       return {
         lease_ms: this.leaseMs, ...(this.epochs === undefined ? {} : { epochs: await this.epochs() }),
         jobs: taken.map((job) => ({
-          tenant_id: job.tenant_id, job_id: job.job_id, lease_token: job.token, lease_until: job.leaseUntil, attempt: job.attempts, message_digest: job.message_digest, size: job.bytes.length,
+          tenant_id: job.tenant_id, job_id: job.job_id, lease_token: job.token, lease_until: job.leaseUntil, attempt: job.attempts, message_digest: job.message_digest, size: this.sizes ?? job.bytes.length,
         })),
       };
     });
-    route('GET /messages', async (request) => {
+    route('POST /messages', async (request) => {
       await this.#proven(request);
-      const [, , tenant, id] = request.path.split('/');
-      const job = this.jobs.find((each) => each.tenant_id === tenant && each.job_id === id && each.token === request.query.get('lease'));
-      if (job === undefined) throw new CccError('LEASE_STALE', 'Lost.');
-      return job.bytes;
+      const { jobs } = messagesRequestSchema.parse(json(request.body));
+      this.fetched.push(jobs.length);
+      return concat(...jobs.flatMap((each) => {
+        const job = this.#held(each);
+        const part = job?.bytes ?? utf8('LEASE_STALE');
+        return [bundleHead(job === undefined ? 'code' : 'message', part.length), part];
+      }));
     });
     route('POST /heartbeat', async (request) => {
       await this.#proven(request);

@@ -2,7 +2,8 @@
 import { createServer } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { b64u, randomBytes, sha256, utf8 } from '../../attestation/bytes.ts';
+import { b64u, bytes, randomBytes, sha256, utf8 } from '../../attestation/bytes.ts';
+import { unbundle } from '../../workloads/protocol/bundle.ts';
 import { generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { type BrokerReceipt, type Lease, MAX_ATTESTED_BYTES, problemSchema, type SessionPayload, type StoredKey, type TenantKey } from '../../workloads/protocol/messages.ts';
 import { makePop } from '../../workloads/protocol/pop.ts';
@@ -24,6 +25,7 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 
 const nowSeconds = () => Math.floor(world.clock.now() / 1000);
+const messages = async (who: Counter, ...leases: Lease[]) => unbundle(bytes((await who.call('POST', '/internal/v1/messages', { jobs: leases.map(ref) })).rawPayload), leases.length);
 function refused(response: { statusCode: number; body: string }, code: ProblemCode): void {
   const problem = problemSchema.parse(JSON.parse(response.body));
   expect([problem.code, response.statusCode]).toEqual([code, PROBLEMS[code].status]);
@@ -98,11 +100,9 @@ describe('proofs of possession', () => {
     refused(await counter.call('POST', path, undefined, { payload: `${JSON.stringify(LEASE)} `, pop: await proof() }), 'POP_INVALID');
   });
   test('a query is part of the path', async () => {
-    const lease = await leaseOne();
-    const url = `/internal/v1/messages/acme/${lease.job_id}?lease=${lease.lease_token}`;
-    const pop = await makePop({ key: counter.key, method: 'GET', path: url.split('?')[0] as string, body: new Uint8Array(0), session: counter.session.session, now: nowSeconds() });
-    refused(await counter.call('GET', url, undefined, { pop }), 'POP_INVALID');
-    expect((await counter.call('GET', url)).statusCode).toBe(200);
+    const url = `${path}?again=1`;
+    refused(await counter.call('POST', url, LEASE, { pop: await proof() }), 'POP_INVALID');
+    expect((await counter.call('POST', url, LEASE)).statusCode).toBe(200);
   });
 });
 
@@ -134,7 +134,7 @@ describe('registering a session', () => {
 describe('hostile bodies of a counter that proved itself', () => {
   const wire = fc.record({ tenant_id: fc.constantFrom('acme', 'other', '../x'), job_id: fc.oneof(fc.uuid({ version: 4 }), fc.string()), lease_token: fc.constantFrom(b64u(randomBytes(16)), 'x') });
   const bodies = fc.oneof(fc.json(), fc.string({ unit: 'binary' }), fc.record({ jobs: fc.array(wire, { maxLength: 3 }), code: fc.string({ maxLength: 70 }) }).map((v) => JSON.stringify(v)), fc.record({ max: fc.integer(), wait_ms: fc.constantFrom(0, -1, 1e9) }).map((v) => JSON.stringify(v)));
-  const paths = ['sessions', 'lease', 'heartbeat', 'give-back', 'complete', 'release'] as const;
+  const paths = ['sessions', 'lease', 'messages', 'heartbeat', 'give-back', 'complete', 'release'] as const;
   test('are answered, with a problem where they are wrong', () => fc.assert(fc.asyncProperty(fc.constantFrom(...paths), bodies, async (path, payload) => {
     const response = await counter.call('POST', `/internal/v1/${path}`, undefined, { payload });
     expect(response.statusCode, response.body).toBeLessThan(500);
@@ -159,10 +159,10 @@ describe('leases', () => {
     expect(again.attempt).toBe(2);
     expect((await counter.call('POST', '/internal/v1/heartbeat', { jobs: [ref(first)] })).json()).toMatchObject({ lost: [first.job_id] });
     expect((await counter.call('POST', '/internal/v1/complete', { ...ref(first), outcome: 'failed', code: 'TEST' })).json()).toEqual({ recorded: false, state: 'stale' });
-    refused(await counter.call('GET', `/internal/v1/messages/acme/${first.job_id}?lease=${first.lease_token}`), 'LEASE_STALE');
+    expect(await messages(counter, first)).toEqual([{ code: 'LEASE_STALE' }]);
     // The token alone is not enough: it is the other counter's.
-    refused(await counter.call('GET', `/internal/v1/messages/acme/${first.job_id}?lease=${again.lease_token}`), 'LEASE_STALE');
-    expect((await second.call('GET', `/internal/v1/messages/acme/${first.job_id}?lease=${again.lease_token}`)).statusCode).toBe(200);
+    expect(await messages(counter, again)).toEqual([{ code: 'LEASE_STALE' }]);
+    expect(await messages(second, again)).toEqual([{ message: bytes(await world.blobs.get(again.message_digest)) }]);
     expect((await second.call('POST', '/internal/v1/complete', { ...ref(again), outcome: 'rejected', code: 'PICTURE_FORMAT' })).json()).toEqual({ recorded: true, state: 'rejected' });
     expect(await world.ledger.job('acme', first.job_id)).toMatchObject({ state: 'rejected', code: 'PICTURE_FORMAT', attempts: 2 });
   });
@@ -192,8 +192,29 @@ describe('leases', () => {
 
   test('bytes that the store lost are said to be, not made up', async () => {
     const lease = await leaseOne();
+    const other = await leaseOne();
     await world.blobs.delete(lease.message_digest);
-    refused(await counter.call('GET', `/internal/v1/messages/acme/${lease.job_id}?lease=${lease.lease_token}`), 'STORE_UNAVAILABLE');
+    expect(await messages(counter, lease, other)).toEqual([{ code: 'STORE_UNAVAILABLE' }, { message: bytes(await world.blobs.get(other.message_digest)) }]);
+  });
+});
+
+describe('messages', () => {
+  test('of several jobs come in the order asked for, each with its own lease judged', async () => {
+    const [one, two, three] = [await leaseOne(), await leaseOne(), await leaseOne()];
+    const of = async (lease: Lease) => ({ message: bytes(await world.blobs.get(lease.message_digest)) });
+    expect(await messages(counter, two, one)).toEqual([await of(two), await of(one)]);
+    const stale = { code: 'LEASE_STALE' };
+    expect(await messages(counter, { ...one, lease_token: two.lease_token }, two, { ...three, tenant_id: 'other' }, { ...three, job_id: one.job_id }, three)).toEqual([stale, await of(two), stale, stale, await of(three)]);
+  });
+  test('are asked for 16 at most, and for one at least', async () => {
+    const lease = await leaseOne();
+    refused(await counter.call('POST', '/internal/v1/messages', { jobs: [] }), 'VALIDATION');
+    expect((await messages(counter, ...Array<Lease>(16).fill(lease))).length).toBe(16);
+    refused(await counter.call('POST', '/internal/v1/messages', { jobs: Array(17).fill(ref(lease)) }), 'VALIDATION');
+  });
+  test('are for whoever has a session', async () => {
+    const lease = await leaseOne();
+    refused(await counter.call('POST', '/internal/v1/messages', { jobs: [ref(lease)] }, { pop: 'x' }), 'POP_INVALID');
   });
 });
 

@@ -12,12 +12,13 @@ import type { EpochJudge, JudgedEpoch } from '../protocol/epoch-judge.ts';
 import { Unreachable } from '../protocol/http-client.ts';
 import { type Log, errorFields } from '../protocol/log.ts';
 import { openMessage } from '../protocol/message-body.ts';
+import { MAX_MESSAGES } from '../protocol/messages.ts';
 import type { OwnerPolicy } from '../protocol/owner.ts';
 import { EgressRefused, guardEgress } from './egress.ts';
 import { type Completion, type CounterGateway, leaseKey } from './gateway-client.ts';
 import type { CounterKeys } from './keys.ts';
 import { type HeldLease, Leases } from './leases.ts';
-import { type Prepared, type ReadyJob, codeOf, prepare } from './prepare.ts';
+import { type Prepared, type ReadyJob, codeOf, portions, prepare } from './prepare.ts';
 import { WorkRejected } from './rejected.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { ActiveSession, SessionKeeper } from './session.ts';
@@ -34,6 +35,8 @@ export interface CounterOptions {
   readonly log: Log;
   /** Most jobs held ready beside the one that is counted. */
   readonly maxAhead?: number;
+  /** Most bytes of messages held in memory, at least one request for messages though. */
+  readonly maxBytes?: number;
   readonly waitMs?: number;
   /** First pause after something failed; it doubles up to 5 s. */
   readonly pauseMs?: number;
@@ -51,6 +54,7 @@ const MIN_AHEAD = 2;
 const HANG_UP_MS = 250;
 /** What failed may come back any moment, and jobs wait meanwhile. */
 const MAX_PAUSE_MS = 5_000;
+const MAX_BYTES = 96 << 20;
 const COMPLETE_TRIES = 4;
 /** Completions under way; with more, the gateway is the slow part and counting on makes nothing faster. */
 const MAX_COMPLETING = 4;
@@ -63,7 +67,7 @@ type Decision = { readonly then: 'verdict'; readonly outcome: Outcome } | { read
 
 export function startCounter(options: CounterOptions): Counter {
   const { gateway, sessions, keys, epochs, sandbox, now, log, cell: { cell } } = options;
-  const maxAhead = options.maxAhead ?? 16;
+  const { maxAhead = MAX_MESSAGES, maxBytes = MAX_BYTES } = options;
   /** Milliseconds that a picture took lately. */
   let usualMs = AHEAD_MS;
   /** When the picture before was counted. */
@@ -100,8 +104,12 @@ export function startCounter(options: CounterOptions): Counter {
         const session = await sessions.current();
         const { jobs, lease_ms } = await sessions.use((s) => gateway.lease(wanted, options.waitMs ?? 20_000, s, hangUp.signal));
         if (jobs.length === 0) continue;
-        const prepared = await prepare({ gateway, sessions, keys, epochs }, jobs.map((lease) => leases.hold(lease, lease_ms)));
-        await settle(prepared, session);
+        for (const portion of portions(jobs.map((lease) => leases.hold(lease, lease_ms)))) {
+          // Those before them have to go first, and their leases are renewed meanwhile.
+          while (!stopping.signal.aborted && !leases.hasRoom(portion, maxBytes)) await changed();
+          if (stopping.signal.aborted) await giveBack(portion, 'STOPPING');
+          else await settle(await prepare({ gateway, sessions, keys, epochs }, leases.fetching(portion)), session);
+        }
       } catch (error) {
         if (stopping.signal.aborted) break;
         log.warn('lease-failed', errorFields(error));
@@ -157,7 +165,7 @@ export function startCounter(options: CounterOptions): Counter {
       if (!await Promise.race([first.decision.then(() => true), changed().then(() => false)])) continue;
       judging.shift();
       if (completing.size >= MAX_COMPLETING) await Promise.race(completing);
-      const done: Promise<void> = finish(first.mine.job, await first.decision).finally(() => completing.delete(done));
+      const done: Promise<void> = finish(first.mine.job, await first.decision).finally(() => { completing.delete(done); notify(); });
       completing.add(done);
     }
   }

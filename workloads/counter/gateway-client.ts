@@ -1,6 +1,6 @@
 /** The counter's side of the gateway's internal listener. */
 import type { z } from 'zod';
-import type { Bytes } from '../../attestation/bytes.ts';
+import { type Bundled, bundleLimit, unbundle } from '../protocol/bundle.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
 import { type HttpCall, parseJson, request } from '../protocol/http-client.ts';
 import {
@@ -20,7 +20,7 @@ export type CounterGateway = ReturnType<typeof counterGateway>;
 
 const SMALL = 1 << 20;
 /** Headers of a message lie before its picture of at most 20 MB. */
-const MAX_MESSAGE = 24 << 20;
+export const MAX_MESSAGE = 24 << 20;
 
 export const leaseKey = ({ tenant_id, job_id, lease_token }: LeaseKey): LeaseKey => ({ tenant_id, job_id, lease_token });
 
@@ -50,13 +50,16 @@ export function counterGateway({ origin, now, timeoutMs = 15_000, onEpochs }: { 
     async lease(max: number, waitMs: number, who: Credentials, signal: AbortSignal): Promise<{ jobs: Lease[]; lease_ms: number }> {
       const body = { max, wait_ms: waitMs };
       const answer = parseJson(leaseResponseSchema, await ask({ method: 'POST', path: '/internal/v1/lease', body, signal }, who, { extraMs: waitMs }));
-      // All of them are fetched into memory at once.
+      // What it says is what will be fetched into memory.
       if (answer.jobs.length > max) throw new RangeError(`${answer.jobs.length} leases, asked for ${max}`);
+      if (answer.jobs.some(({ size }) => size < 0 || size > MAX_MESSAGE)) throw new RangeError('a lease of a message that none can be');
       onEpochs?.(answer.epochs ?? []);
       return answer;
     },
-    async message({ tenant_id, job_id, lease_token }: LeaseKey, who: Credentials): Promise<Bytes> {
-      return ask({ method: 'GET', path: `/internal/v1/messages/${tenant_id}/${job_id}?lease=${lease_token}` }, who, { maxBytes: MAX_MESSAGE, extraMs: 15_000 });
+    /** In the order given; never more than their leases say. */
+    async messages(leases: readonly Pick<Lease, keyof LeaseKey | 'size'>[], who: Credentials): Promise<Bundled[]> {
+      const maxBytes = bundleLimit(leases.map(({ size }) => size));
+      return unbundle(await ask({ method: 'POST', path: '/internal/v1/messages', body: { jobs: leases.map(leaseKey) } }, who, { maxBytes, extraMs: 15_000 }), leases.length);
     },
     async release(items: ReleaseItems, who: Credentials, epochs: readonly TenantEpoch[] = []) {
       return parseJson(releaseResponseSchema, await ask({ method: 'POST', path: RELEASE_PATH, body: { items, ...(epochs.length === 0 ? {} : { epochs }) } }, who, { extraMs: 15_000 }));

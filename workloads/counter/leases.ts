@@ -6,11 +6,13 @@ import type { SessionKeeper } from './session.ts';
 
 export interface HeldLease { readonly lease: Lease; readonly lost: boolean }
 
+const sizeOf = (some: readonly { readonly lease: Lease }[]): number => some.reduce((sum, { lease }) => sum + lease.size, 0);
+
 export class Leases {
   readonly #gateway: CounterGateway;
   readonly #sessions: SessionKeeper;
   readonly #log: Log;
-  readonly #held = new Map<string, { lease: Lease; lost: boolean }>();
+  readonly #held = new Map<string, { lease: Lease; lost: boolean; fetched: boolean }>();
   #timer: NodeJS.Timeout | undefined;
   #everyMs = 0;
 
@@ -25,11 +27,26 @@ export class Leases {
   }
 
   hold(lease: Lease, leaseMs: number): HeldLease {
-    const held = { lease, lost: false };
+    const held = { lease, lost: false, fetched: false };
     this.#held.set(lease.lease_token, held);
     this.#everyMs = Math.max(50, Math.floor(leaseMs / 3));
     this.#timer ??= setTimeout(() => void this.beat(), this.#everyMs);
     return held;
+  }
+
+  /** Whether their messages fit beside those that are in memory; alone they always do. */
+  hasRoom(portion: readonly HeldLease[], maxBytes: number): boolean {
+    const there = sizeOf([...this.#held.values()].filter(({ fetched }) => fetched));
+    return there === 0 || there + sizeOf(portion) <= maxBytes;
+  }
+
+  /** Their messages are in memory until they are dropped; the lost ones of them are not fetched. */
+  fetching(portion: readonly HeldLease[]): readonly HeldLease[] {
+    for (const { lease } of portion) {
+      const held = this.#held.get(lease.lease_token);
+      if (held !== undefined) held.fetched = true;
+    }
+    return portion.filter(({ lost }) => !lost);
   }
 
   drop({ lease }: HeldLease): void {

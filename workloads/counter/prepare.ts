@@ -4,14 +4,15 @@
  */
 import { type Bytes, b64u, hex, sha256 } from '../../attestation/bytes.ts';
 import { Refusal, refuse } from '../../attestation/refusal.ts';
+import type { Bundled } from '../protocol/bundle.ts';
 import { open } from '../protocol/hpke.ts';
 import { Answered, Unreachable } from '../protocol/http-client.ts';
 import { releaseAad, releaseInfo } from '../protocol/labels.ts';
 import { type ParsedMessage, checkDataKey, parseMessage } from '../protocol/message.ts';
-import type { ReleaseResponse } from '../protocol/messages.ts';
+import { MAX_MESSAGES, type ReleaseResponse } from '../protocol/messages.ts';
 import type { EpochJudge } from '../protocol/epoch-judge.ts';
 import type { OwnerPolicy } from '../protocol/owner.ts';
-import type { CounterGateway } from './gateway-client.ts';
+import { type CounterGateway, MAX_MESSAGE } from './gateway-client.ts';
 import type { CounterKeys } from './keys.ts';
 import type { HeldLease } from './leases.ts';
 import type { ActiveSession, SessionKeeper } from './session.ts';
@@ -36,23 +37,47 @@ interface Fetched { readonly held: HeldLease; readonly message: ParsedMessage }
 export const codeOf = (error: unknown): string =>
   (error instanceof Refusal || error instanceof Answered || error instanceof Unreachable ? error.code : 'INTERNAL');
 
+/** What is fetched with one request each: together not more than a message may have alone. */
+export function portions(batch: readonly HeldLease[]): HeldLease[][] {
+  const out: HeldLease[][] = [];
+  let bytes = 0;
+  for (const held of batch) {
+    const last = out.at(-1);
+    const { size } = held.lease;
+    if (last === undefined || last.length >= MAX_MESSAGES || bytes + size > MAX_MESSAGE) {
+      out.push([held]);
+      bytes = size;
+    } else {
+      last.push(held);
+      bytes += size;
+    }
+  }
+  return out;
+}
+
 export async function prepare(deps: PrepareDeps, batch: readonly HeldLease[]): Promise<Prepared[]> {
-  const fetched = await Promise.all(batch.map((held) => fetchOne(deps, held)));
+  const fetched = await fetchAll(deps, batch);
   const good = fetched.filter((one): one is Fetched => 'message' in one);
   const bad = fetched.filter((one): one is Prepared => !('message' in one));
   return good.length === 0 ? bad : [...bad, ...(await releaseAll(deps, good))];
 }
 
-async function fetchOne({ gateway, sessions }: PrepareDeps, held: HeldLease): Promise<Fetched | Prepared> {
-  const { lease } = held;
-  let bytes: Bytes;
+async function fetchAll({ gateway, sessions }: PrepareDeps, batch: readonly HeldLease[]): Promise<(Fetched | Prepared)[]> {
+  if (batch.length === 0) return [];
   try {
-    bytes = await sessions.use((session) => gateway.message(lease, session));
-    // What was leased is this very message; any other is the store's or the gateway's fault, not the client's.
-    if (bytes.length !== lease.size || hex(await sha256(bytes)) !== lease.message_digest) return { held, then: 'giveBack', code: 'MESSAGE_DIGEST' };
+    const answers = await sessions.use((session) => gateway.messages(batch.map(({ lease }) => lease), session));
+    return await Promise.all(batch.map((held, i) => look(held, answers[i] as Bundled)));
   } catch (error) {
-    return { held, then: 'giveBack', code: codeOf(error) };
+    return batch.map((held) => ({ held, then: 'giveBack', code: codeOf(error) }));
   }
+}
+
+async function look(held: HeldLease, answer: Bundled): Promise<Fetched | Prepared> {
+  const { lease } = held;
+  if ('code' in answer) return { held, then: 'giveBack', code: answer.code };
+  const bytes = answer.message;
+  // What was leased is this very message; any other is the store's or the gateway's fault, not the client's.
+  if (bytes.length !== lease.size || hex(await sha256(bytes)) !== lease.message_digest) return { held, then: 'giveBack', code: 'MESSAGE_DIGEST' };
   try {
     const message = parseMessage(bytes);
     const { tenant_id, job_id } = message.context;

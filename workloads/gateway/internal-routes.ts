@@ -1,16 +1,19 @@
 /** The internal listener, /internal/v1, for counters. No counter holds a database credential: this is all it can do. */
+import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { verifyEar } from '../../attestation/ear.ts';
-import { fromB64u } from '../../attestation/bytes.ts';
+import { fromB64u, utf8 } from '../../attestation/bytes.ts';
 import { refuse } from '../../attestation/refusal.ts';
-import type { LeaseRef } from '../ledger/ledger.ts';
+import type { JobRecord, LeaseRef } from '../ledger/ledger.ts';
+import { bundleHead } from '../protocol/bundle.ts';
 import { seconds } from '../protocol/clock.ts';
+import { errorFields } from '../protocol/log.ts';
 import {
   completeRequestSchema, completeResponseSchema, giveBackRequestSchema, heartbeatRequestSchema, heartbeatResponseSchema, leaseRequestSchema, leaseResponseSchema,
-  MAX_ATTESTED_BYTES, registerSessionSchema, RELEASE_PATH, type SessionPayload, type TenantEpoch,
+  MAX_ATTESTED_BYTES, messagesRequestSchema, registerSessionSchema, RELEASE_PATH, type SessionPayload, type TenantEpoch,
 } from '../protocol/messages.ts';
 import { CccError } from '../protocol/problem.ts';
-import { b64uText, jobId, tenantId } from '../protocol/wire.ts';
+import { tenantId } from '../protocol/wire.ts';
 import type { Core } from './core.ts';
 import type { Served } from './epochs.ts';
 import { longLease } from './lease.ts';
@@ -103,16 +106,13 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
       },
     }),
     route({
-      method: 'GET', path: '/internal/v1/messages/:tenant/:job', operation: 'message', auth: 'counter', summary: 'The message of a leased job, byte for byte.',
-      params: z.strictObject({ tenant: tenantId, job: jobId }), query: z.strictObject({ lease: b64uText(16) }),
-      answers: { 200: { description: 'The message', mediaType: 'application/octet-stream' } }, errors: [...COUNTER, 'LEASE_STALE', 'NOT_FOUND', 'STORE_UNAVAILABLE'],
-      handler: async ({ params, query, request, reply }) => {
+      method: 'POST', path: '/internal/v1/messages', operation: 'messages', auth: 'counter', summary: 'The messages of leased jobs, byte for byte, one after the other.',
+      body: messagesRequestSchema, answers: { 200: { description: 'Per job its message, or the code of why not (LEASE_STALE, STORE_UNAVAILABLE)', mediaType: 'application/octet-stream' } }, errors: COUNTER,
+      handler: async ({ body, request, reply }) => {
         const session = sessionOf(request);
-        const lease = { tenantId: params.tenant, jobId: params.job, leaseToken: query.lease };
-        const job = await core.ledger.leasedJob(lease);
-        if (job === undefined || !await leasedBy(core, job.sessionId, session)) throw new CccError('LEASE_STALE', 'Lease the job again.');
-        const message = await core.store.read(job.messageDigest);
-        return reply.code(200).header('content-type', 'application/octet-stream').send(Buffer.from(message.buffer, message.byteOffset, message.byteLength));
+        const jobs = await core.ledger.leasedJobs(body.jobs.map(toRef));
+        const mine = await Promise.all(jobs.map(async (job) => (job !== undefined && await leasedBy(core, job.sessionId, session) ? job : undefined)));
+        return reply.code(200).header('content-type', 'application/octet-stream').send(Readable.from(bundle(core, mine), { objectMode: false }));
       },
     }),
     route({
@@ -148,6 +148,19 @@ async function split<J extends { readonly tenant_id: string }>(core: Core, jobs:
 function releaseTenants(raw: Uint8Array | undefined): string[] {
   const parsed = z.object({ items: z.array(z.object({ tenant_id: tenantId })).max(64) }).safeParse(parseJson(raw));
   return parsed.success ? [...new Set(parsed.data.items.map(({ tenant_id }) => tenant_id))] : [];
+}
+
+/** One message in memory at a time: the next is read when the counter has taken the one before. */
+async function* bundle({ store, log }: Core, jobs: readonly (JobRecord | undefined)[]): AsyncGenerator<Uint8Array, void> {
+  for (const job of jobs) {
+    const message = job === undefined ? 'LEASE_STALE' : await store.read(job.messageDigest).catch((error: unknown) => {
+      log.warn('message not read', { job_id: job.jobId, tenant_id: job.tenantId, ...errorFields(error) });
+      return error instanceof CccError ? error.code : 'INTERNAL';
+    });
+    const bytes = typeof message === 'string' ? utf8(message) : message;
+    yield bundleHead(typeof message === 'string' ? 'code' : 'message', bytes.length);
+    if (bytes.length > 0) yield bytes;
+  }
 }
 
 type Reply = Parameters<Route<InternalAuth>['handler']>[0]['reply'];

@@ -133,10 +133,17 @@ export async function heartbeat({ db, now }: Context, leases: readonly LeaseRef[
   return leases.filter((l) => !renewed.has(`${l.tenantId}/${l.jobId}`)).map((l) => l.jobId);
 }
 
-export async function leasedJob({ db }: Context, { tenantId, jobId, leaseToken }: LeaseRef): Promise<JobRecord | undefined> {
-  const row = await attempt(() => db.selectFrom('jobs').selectAll()
-    .where('tenant_id', '=', tenantId).where('job_id', '=', jobId).where('lease_token', '=', leaseToken).where('state', '=', 'leased').executeTakeFirst());
-  return row && toRecord(row);
+export async function leasedJobs({ db }: Context, leases: readonly LeaseRef[]): Promise<(JobRecord | undefined)[]> {
+  if (leases.length === 0) return [];
+  const { rows } = await attempt(() => sql<JobRow>`
+    select j.* from jobs j
+    join unnest(${leases.map((l) => l.tenantId)}::text[], ${leases.map((l) => l.jobId)}::text[], ${leases.map((l) => l.leaseToken)}::text[])
+      as asked (tenant_id, job_id, lease_token) using (tenant_id, job_id, lease_token)
+    where j.state = 'leased'`.execute(db));
+  return leases.map((lease) => {
+    const row = rows.find((r) => r.tenant_id === lease.tenantId && r.job_id === lease.jobId && r.lease_token === lease.leaseToken);
+    return row && toRecord(row);
+  });
 }
 
 export async function giveBack({ db, now }: Context, leases: readonly LeaseRef[], code: string, delayMs: number): Promise<string[]> {

@@ -119,6 +119,8 @@ export interface Counts {
   readonly jobs: Readonly<Record<JobState, number>>;
   /** Jobs that could be leased now. */
   readonly due: number;
+  /** Since when the oldest of them could be, epoch ms. */
+  readonly oldestDueAt?: number;
   readonly tenants: number;
   readonly auditEntries: number;
 }
@@ -162,8 +164,8 @@ export interface Ledger {
   takeOver(tenants: readonly HeldTenant[]): Promise<number>;
   /** Renews leases until now + leaseMs. The ids of jobs whose lease is lost are returned. */
   heartbeat(leases: readonly LeaseRef[], leaseMs: number): Promise<string[]>;
-  /** The job of a lease that stands: its token is the job's, and the job is leased. */
-  leasedJob(lease: LeaseRef): Promise<JobRecord | undefined>;
+  /** The jobs of leases that stand (its token is the job's, and the job is leased), in the order given. */
+  leasedJobs(leases: readonly LeaseRef[]): Promise<(JobRecord | undefined)[]>;
   /**
    * Back to the queue: due again after delayMs, doubled for every further attempt, at most 5 minutes. The attempt counts.
    * The ids of jobs that were given back are returned; a lost lease changes nothing.

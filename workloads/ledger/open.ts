@@ -56,7 +56,7 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     },
     lease: bound(leases.lease),
     heartbeat: bound(leases.heartbeat),
-    leasedJob: bound(leases.leasedJob),
+    leasedJobs: bound(leases.leasedJobs),
     giveBack: bound(leases.giveBack),
     complete: bound(leases.complete),
     takeOver: bound(takeOver),

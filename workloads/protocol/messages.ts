@@ -221,6 +221,9 @@ export const leaseResponseSchema = z.strictObject({ jobs: z.array(leaseSchema), 
 const leased = { tenant_id: tenantId, job_id: jobId, lease_token: b64uText(16) };
 export const heartbeatRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64) });
 export const heartbeatResponseSchema = z.strictObject({ lost: z.array(jobId), lease_until: z.number(), epochs: tenantEpochs });
+/** Answered by their messages (bundle.ts). */
+export const MAX_MESSAGES = 16;
+export const messagesRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(MAX_MESSAGES) });
 export const giveBackRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64), code: codeText });
 export const completeRequestSchema = z.strictObject({
   ...leased,

@@ -65,7 +65,7 @@ export function leaseTests(engine: () => Engine): void {
       expect(await ledger.complete(done(old!))).toEqual({ recorded: false, state: 'stale' });
       expect(await ledger.heartbeat([old!], LEASE_MS)).toEqual([old!.jobId]);
       expect(await ledger.giveBack([old!], 'X', 0)).toEqual([]);
-      expect(await ledger.leasedJob(old!)).toBeUndefined();
+      expect(await ledger.leasedJobs([old!, current!])).toEqual([undefined, expect.objectContaining({ jobId: old!.jobId, sessionId: 's2' })]);
       expect(await query(url, 'select * from jobs')).toEqual(before);
       expect(await query(url, 'select * from results')).toEqual([]);
 
@@ -92,7 +92,8 @@ export function leaseTests(engine: () => Engine): void {
       }
       expect((await ledger.lease(ask(2, 's2'))).map((l) => l.jobId)).toEqual([dropped!.jobId]);
       expect(await ledger.heartbeat([kept!, dropped!], LEASE_MS)).toEqual([dropped!.jobId]);
-      expect(await ledger.leasedJob(kept!)).toMatchObject({ jobId: kept!.jobId, state: 'leased', sessionId: expect.any(String) });
+      expect(await ledger.leasedJobs([{ ...kept!, leaseToken: 'wrong' }, dropped!, kept!, { ...kept!, tenantId: 'other' }])).toEqual([undefined, undefined, expect.objectContaining({ jobId: kept!.jobId, state: 'leased', sessionId: expect.any(String) }), undefined]);
+      expect(await ledger.leasedJobs([])).toEqual([]);
       expect(await ledger.heartbeat([{ ...kept!, leaseToken: 'wrong' }], LEASE_MS)).toEqual([kept!.jobId]);
     });
 
