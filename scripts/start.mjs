@@ -1,5 +1,5 @@
 /**
- * The one way in: `npm run demo`, `npm test`, `npm run ccc`, `npm run bench`, `npm run fuzz` enter here in an empty clone. Plain JavaScript for
+ * The one way in: `npm run demo`, `npm test`, `npm run ccc`, `npm run bench`, `npm run fuzz`, `npm run simulate` enter here in an empty clone. Plain JavaScript for
  * Node 18: brings the packages that are missing (never prunes what is there) and Node 24, and runs the rest under it.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -18,6 +18,9 @@ const VERBS = {
   test: { script: 'scripts/test.ts', dev: true },
   bench: { script: 'scripts/bench/main.ts', dev: true },
   fuzz: { script: 'scripts/fuzz/main.ts', dev: false },
+  'validate:stacks': { script: 'scripts/stacks/validate.ts', dev: true },
+  'scan:stacks': { script: 'scripts/stacks/scan.ts', dev: true },
+  simulate: { script: 'scripts/simulate/main.ts', dev: false },
 };
 
 function say(text) {
