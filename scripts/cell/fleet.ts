@@ -101,13 +101,14 @@ async function runCell(planned: Seated, options: FleetOptions, url: string, vend
   };
 }
 
-interface CellState { readonly held: readonly { readonly tenant: string }[]; readonly peers: readonly { readonly state: string; readonly incoming: { readonly whole: boolean } }[] }
+interface CellState { readonly cell: string; readonly unkeyed: readonly string[]; readonly held: readonly { readonly tenant: string }[]; readonly peers: readonly { readonly state: string; readonly incoming: { readonly whole: boolean } }[] }
 
-/** Every tenant has a cell, and every cell a whole copy of every other. */
-async function settled(cells: readonly FleetCell[], tenants: readonly FleetTenant[]): Promise<boolean> {
+/** Every tenant has a cell, every cell a whole copy of every other, and the keys of the tenants that it may have. */
+async function settled(cells: readonly FleetCell[], tenants: readonly FleetTenant[], zones: FleetOptions['zones'] = []): Promise<boolean> {
+  const mayHave = (id: string, cell: string): boolean => tenants.some((tenant) => tenant.id === id && (zones.find(({ name }) => name === tenant.zone)?.cells.includes(cell) ?? true));
   const states = await Promise.all(cells.map((cell) => admin<CellState>(cell.folder, 'GET', '/cells')));
   const held = new Set(states.flatMap((state) => state.held.map(({ tenant }) => tenant)));
-  return tenants.every(({ id }) => held.has(id)) && states.every(({ peers }) => peers.length === cells.length - 1 && peers.every(({ state, incoming }) => state === 'streaming' && incoming.whole));
+  return tenants.every(({ id }) => held.has(id)) && states.every(({ cell, unkeyed }) => !unkeyed.some((id) => mayHave(id, cell))) && states.every(({ peers }) => peers.length === cells.length - 1 && peers.every(({ state, incoming }) => state === 'streaming' && incoming.whole));
 }
 
 async function makeTenants(cells: ReadonlyMap<string, FleetCell>, options: FleetOptions): Promise<Map<string, FleetTenant>> {
@@ -163,7 +164,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     await until('all gateways are ready', async () => (await Promise.all(list.map(({ cell }) => fetch(`${origin(cell.gateway.public)}/v1/health`, { signal: AbortSignal.timeout(2_000) })))).every(({ ok }) => ok));
     say('adding tenants, waiting for epochs and copies');
     const tenants = await makeTenants(cells, options);
-    await until('every tenant has a cell, and every cell a copy of the others', () => settled(list, [...tenants.values()]));
+    await until('every tenant has a cell, and every cell a copy of the others and the keys it may have', () => settled(list, [...tenants.values()], options.zones));
 
     return {
       folder, ownerKey: owner.publicKey, directory, cells, tenants, vendors, stop,

@@ -1,5 +1,5 @@
 /** One broker: its state and its routes (docs/protocol.md, Listeners). */
-import { type Bytes, b64u, fromB64u } from '../../attestation/bytes.ts';
+import { type Bytes, b64u, fromB64u, fromHex } from '../../attestation/bytes.ts';
 import type { Collateral, CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { Attester } from '../../attestation/evidence.ts';
 import { refuse } from '../../attestation/refusal.ts';
@@ -17,12 +17,16 @@ import { Challenges } from './core/challenges.ts';
 import { manifest, vouch } from './core/manifest.ts';
 import { PolicySource } from '../protocol/policy-source.ts';
 import { type ReceiptEntry, Receipts } from './core/receipts.ts';
+import { KeyReceiver } from './core/receive.ts';
 import { release } from './core/release.ts';
 import { Sessions } from './core/sessions.ts';
+import { peerEntry, share } from './core/share.ts';
 import { TenantKeys } from './core/tenant-keys.ts';
 import type { GatewayClient } from './gateway-client.ts';
 import { type Route, type RouteRequest, jsonRoute } from './http.ts';
 import type { Identity } from './identity.ts';
+import type { PeerKeys } from './peer-keys.ts';
+import { SHARE_PATH, shareRequestSchema } from '../protocol/sharing.ts';
 import type { KeySealer } from './sealer.ts';
 
 export interface BrokerOptions {
@@ -39,15 +43,19 @@ export interface BrokerOptions {
   readonly verifyMs?: number;
   /** What vendors publish, or who looks for it; whoever starts the broker keeps it current. Absent: evidence that needs any is refused. */
   readonly collateral?: Collateral | CollateralSupply;
+  /** Way to the brokers of other cells. Absent: this one gets no keys from any. */
+  readonly peers?: PeerKeys;
 }
 
 export interface Broker {
   readonly routes: Readonly<Record<string, Route>>;
   readonly policy: PolicySource;
   readonly sessions: Sessions;
+  readonly receiver: KeyReceiver | undefined;
 }
 
 const SMALL = 8 * 1024;
+const SHARE = 128 * 1024;
 /** Whoever starts something new gets the newest policy: with the one before, it would be refused elsewhere. */
 const FRESH_MS = 100;
 /** 64 headers of at most 60 KiB, in base64url. */
@@ -66,6 +74,10 @@ export function createBroker(options: BrokerOptions): Broker {
   const vouching = { identity, attester, platform: platformOf(options.cell, 'broker'), cell, configDigest };
   const verify = options.verify ?? verifyAttested;
   const epochs = new EpochJudge({ cell, epoch, ownerKey: fromB64u(ownerKey), fetch: gateway.directory, now, log });
+
+  const peer = async (name: string) => ({ configDigest: fromHex(peerEntry((await epochs.directory((await policy.current()).policy)).directory, cell, name).configDigest) });
+  const receiver = options.peers === undefined ? undefined
+    : new KeyReceiver({ ...vouching, gateway: options.peers, epochs, policy, tenantKeys, receipts, verify, collateral: options.collateral, now, log });
 
   const routes: Record<string, Route> = {
     '/v1/health': {
@@ -108,7 +120,7 @@ export function createBroker(options: BrokerOptions): Broker {
 
     '/v1/attest': jsonRoute(attestRequestSchema, MAX_ATTESTED_BYTES, async ({ input }) => {
       const session = await attest({
-        challenges, sessions, policy, identity, cell, configDigest, now, verify, collateral: options.collateral, ...(options.verifyMs === undefined ? {} : { verifyMs: options.verifyMs }),
+        challenges, sessions, policy, identity, cell, configDigest, peer, now, verify, collateral: options.collateral, ...(options.verifyMs === undefined ? {} : { verifyMs: options.verifyMs }),
       }, input);
       log.info('session-opened', { role: input.binding.role, platform: input.binding.platform });
       return session;
@@ -122,15 +134,23 @@ export function createBroker(options: BrokerOptions): Broker {
       log.info('release', { count_jobs: input.items.length, session: session.payload.sid, ...(codes.length === 0 ? {} : { codes }) });
       return answer;
     }),
+
+    '/v1/share-keys': jsonRoute(shareRequestSchema, SHARE, async ({ input, body, header }) => {
+      const inForce = await policy.current();
+      const session = await sessions.authorize(signedCall(header, body, SHARE_PATH), { role: 'broker', policyDigest: inForce.digest });
+      const answer = await share({ ...vouching, tenantKeys, receipts }, session, inForce, await epochs.directory(inForce.policy), input);
+      log.info('keys-asked-for', { cell: session.cell, count_jobs: input.tenants.length });
+      return answer;
+    }),
   };
-  return { routes, policy, sessions };
+  return { routes, policy, sessions, receiver };
 }
 
 /** The proof names the gateway's path: the gateway checks the same proof before it passes the bytes on. */
-function signedCall(header: RouteRequest<unknown>['header'], body: Bytes) {
+function signedCall(header: RouteRequest<unknown>['header'], body: Bytes, path: string = RELEASE_PATH) {
   const session = header('ccc-session');
   const pop = header('ccc-pop');
   if (session === undefined) refuse('SESSION_INVALID', 'ccc-session', 'Send the session that attesting gave.');
   if (pop === undefined) refuse('POP_INVALID', 'ccc-pop', 'Send a proof of possession for this request.');
-  return { session, pop, method: 'POST', path: RELEASE_PATH, body };
+  return { session, pop, method: 'POST', path, body };
 }

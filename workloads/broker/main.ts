@@ -6,20 +6,27 @@ import { bytes } from '../../attestation/bytes.ts';
 import { createSupply } from '../../attestation/collateral/supply.ts';
 import { attesterFor } from '../protocol/attester.ts';
 import { endpointsOf, origin, parseCell, platformOf } from '../protocol/cell.ts';
+import { Answered } from '../protocol/http-client.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
+import { meteredLog } from '../protocol/metered-log.ts';
+import { Metrics } from '../protocol/metrics.ts';
+import { serveMetrics } from '../protocol/metrics-server.ts';
 import { type Broker, createBroker } from './broker.ts';
 import { gatewayClient } from './gateway-client.ts';
 import { httpServer } from './http.ts';
 import { createIdentity } from './identity.ts';
+import { peerKeys } from './peer-keys.ts';
 import { localFileSealer } from './sealers/local-file.ts';
 
 const POLICY_POLL_MS = 15_000;
 /** Until the first policy is there. */
 const FIRST_POLICY_MS = 500;
 const CLOSE_MS = 1_000;
+const NO_PEERS_MS = 60_000;
 
-const log = createLog('broker');
+const metrics = new Metrics();
+const log = meteredLog(createLog('broker'), metrics);
 
 async function start(data: string): Promise<void> {
   const now = Date.now;
@@ -30,7 +37,8 @@ async function start(data: string): Promise<void> {
   const sealer = localFileSealer({ file: join(data, 'broker', 'sealer.key'), nothingSealed: gateway.nothingSealed });
   const collateral = createSupply({ folder: join(data, 'collateral', 'broker'), endpoints: endpointsOf(cell), now, onError: (error) => log.warn('collateral-not-refreshed', errorFields(error)) });
   const stopCollateral = collateral.keepCurrent();
-  const broker: Broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, collateral: collateral.collect });
+  const broker: Broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, collateral: collateral.collect, peers: peerKeys({ origin: origin(cell.gateway.internal), identity, now }) });
+  await serveMetrics({ metrics, ready: () => broker.policy.known }, process.env['METRICS_ADDRESS']);
   const server = httpServer(broker.routes, log);
   server.on('error', (error) => { log.error('listener-failed', errorFields(error)); process.exit(1); });
   server.listen(cell.broker.port, cell.broker.host, () => {
@@ -44,11 +52,23 @@ async function start(data: string): Promise<void> {
     if (!stopped) timer = setTimeout(poll, broker.policy.known ? POLICY_POLL_MS : FIRST_POLICY_MS);
   };
   void poll();
+  let receiving: NodeJS.Timeout | undefined;
+  const receive = async () => {
+    // A gateway without other cells knows no such route.
+    const pause = await broker.receiver?.round().catch((error: unknown) => {
+      if (error instanceof Answered && error.status === 404) return NO_PEERS_MS;
+      if (broker.policy.known) log.warn('keys-not-asked-for', errorFields(error));
+      return FIRST_POLICY_MS;
+    });
+    if (!stopped && pause !== undefined) receiving = setTimeout(receive, pause);
+  };
+  void receive();
 
   onStop((signal) => {
     stopped = true;
     log.info('stopping', { signal });
     clearTimeout(timer);
+    clearTimeout(receiving);
     stopCollateral();
     server.close(() => process.exit(0));
     // A connection whose request just ended is kept alive for a next one: not now.

@@ -21,8 +21,18 @@ export const cellStateSchema = z.strictObject({
   degraded: z.strictObject({ at: z.number(), reason: z.string() }).optional(),
   conflicts: count,
   alarms: z.array(z.string()),
+  /** Tenants that may come here and whose keys are not here: nobody could work for them. */
+  unkeyed: z.array(tenantId),
 });
 export type CellState = z.infer<typeof cellStateSchema>;
+
+async function withoutKeys({ keyed, epochs, ledger, cell }: Core): Promise<string[]> {
+  const rules = await epochs.rules();
+  if (rules === undefined || keyed === undefined) return [];
+  const mine = (await ledger.tenants()).map(({ id }) => id).filter((id) => rules.order(id).includes(cell.cell));
+  const has = await Promise.all(mine.map((id) => keyed.has(id)));
+  return mine.filter((_, i) => !has[i]);
+}
 
 export function cellRoutes(core: Core): Route<'operator'>[] {
   return [
@@ -30,9 +40,9 @@ export function cellRoutes(core: Core): Route<'operator'>[] {
       method: 'GET', path: '/cells', operation: 'cells', auth: 'operator', summary: 'Epochs held here, copies to and from other cells, alarms.',
       answers: { 200: { description: 'State', schema: cellStateSchema } }, errors: ['LEDGER_UNAVAILABLE'],
       handler: async (): Promise<CellState> => {
-        const [held, replication] = await Promise.all([core.epochs.status(), core.replication?.state()]);
+        const [held, replication, unkeyed] = await Promise.all([core.epochs.status(), core.replication?.state(), withoutKeys(core)]);
         return {
-          cell: core.cell.cell, held,
+          cell: core.cell.cell, held, unkeyed,
           peers: (replication?.peers ?? []).map(({ lagBytes, lagSeconds, incoming: { heardAt, ...incoming }, ...peer }) => ({
             ...peer, ...(lagBytes === undefined ? {} : { lagBytes }), ...(lagSeconds === undefined ? {} : { lagSeconds }), incoming: { ...incoming, ...(heardAt === undefined ? {} : { heardAt }) },
           })),

@@ -9,6 +9,7 @@ import type { Log } from '../protocol/log.ts';
 import type { SessionPayload } from '../protocol/messages.ts';
 import type { BrokerClient, BrokerTrust, VerifiedBroker } from './broker.ts';
 import type { Epochs } from './epochs.ts';
+import type { KeyedTenants } from './keyed.ts';
 import type { Health } from './health.ts';
 import type { Limits } from './limits.ts';
 import type { Load } from './load.ts';
@@ -36,6 +37,7 @@ export interface Core {
   readonly epochs: Epochs;
   /** To other cells, where there are some. */
   readonly replication: Replication | undefined;
+  readonly keyed: KeyedTenants | undefined;
   readonly collateral: CollateralSupply | undefined;
   readonly keepDocuments: (documents: Documents) => Promise<void>;
   /** Aborted when the gateway stops: long polls and event streams end. */

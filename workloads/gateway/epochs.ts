@@ -20,6 +20,8 @@ export interface EpochsOptions {
   readonly ledger: Pick<Ledger, 'tenants' | 'takeOver'>;
   /** A cell that cannot work does not ask for epochs: what it has runs out, and another one takes over. */
   readonly healthy: () => Promise<boolean>;
+  /** Whether this cell could work for the tenant: has its keys. Default: yes. */
+  readonly ready?: ((tenant: string) => Promise<boolean>) | undefined;
   /** Addresses of observers, by cell, where they are not those of the directory. */
   readonly observers?: Readonly<Record<string, string>> | undefined;
   readonly now: Clock;
@@ -204,13 +206,16 @@ export class Epochs {
   }
 
   async #refresh(rules: EpochRules): Promise<void> {
-    const { ledger, healthy, now, log } = this.#options;
+    const { ledger, healthy, ready, now, log } = this.#options;
     // Not waited for: a ledger that hangs must not keep this from standing still.
     this.#looking ??= (async () => {
       const asked = now();
       if (await healthy()) this.#healthyAt = asked;
       if (now() - this.#tenantsAt >= TENANTS_MS) {
-        this.#tenants = (await ledger.tenants()).map(({ id }) => id).filter((id) => rules.order(id).includes(this.#options.cell.cell));
+        const mine = (await ledger.tenants()).map(({ id }) => id).filter((id) => rules.order(id).includes(this.#options.cell.cell));
+        const able: string[] = [];
+        for (const id of mine) if (ready === undefined || await ready(id)) able.push(id);
+        this.#tenants = able;
         this.#tenantsAt = now();
       }
     })().catch((error: unknown) => log.warn('cell not healthy', errorFields(error))).finally(() => { this.#looking = undefined; });

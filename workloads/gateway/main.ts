@@ -12,6 +12,7 @@ import { endpointsOf, origin, parseCell } from '../protocol/cell.ts';
 import { readKeyFile } from '../protocol/key-file.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
+import { serveMetrics } from '../protocol/metrics-server.ts';
 import { useNativeSha256 } from '../protocol/sha256-native.ts';
 import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
@@ -62,7 +63,7 @@ async function main(): Promise<void> {
   const peersConfig = peersFile === undefined ? undefined : peersSchema.parse(JSON.parse(peersFile));
   const peers = peersConfig === undefined || cellKey === undefined ? undefined
     : openPeers({ config: peersConfig, url, cell: cell.cell, key: cellKey.privateKey, blobs: own, maxBytes: LIMITS.messageBytes, now: Date.now, log });
-  const ledger = await openLedger({ url, now: Date.now, cell: cell.cell, ...(peers === undefined ? {} : { replication: peers.replication }) });
+  const ledger = await openLedger({ url, now: Date.now, cell: cell.cell, ...(peers === undefined ? {} : { replication: peers.replication, gateways: peers.gateways }) });
   const disconnect = peers?.start();
   const page = values.page ?? PAGE;
   const collateral = createSupply({ folder: at('collateral/gateway'), endpoints: endpointsOf(cell), now: Date.now, onError: (error) => log.warn('collateral not refreshed', errorFields(error)) });
@@ -87,6 +88,7 @@ async function main(): Promise<void> {
     });
   });
 
+  await serveMetrics(gateway.metrics, process.env['METRICS_ADDRESS']);
   await gateway.internal.listen(cell.gateway.internal);
   await listenAdmin(gateway.admin, at('admin.sock'));
   await gateway.public.listen(cell.gateway.public);

@@ -39,7 +39,8 @@ const PUT_MS = 2_000;
 const HEARD_MS = 60_000;
 
 export interface Peers {
-  readonly names: readonly string[];
+  /** Origins of internal listeners, by cell. */
+  readonly gateways: Readonly<Record<string, string>>;
   readonly replication: Replication;
   readonly blobs: ReplicatedBlobs;
   mayForget(): Promise<boolean>;
@@ -68,7 +69,7 @@ export function openPeers({ config, url, cell, key, blobs: own, maxBytes, now, l
   });
 
   return {
-    names: peers.map(({ name }) => name), replication, blobs,
+    gateways: Object.fromEntries(peers.map((p) => [p.name, p.gateway])), replication, blobs,
     mayForget: () => replication.heardAll(HEARD_MS),
     start() {
       let stopped = false;

@@ -9,6 +9,8 @@ import type { CellConfig } from '../protocol/cell.ts';
 import type { Clock } from '../protocol/clock.ts';
 import type { SigningKey } from '../protocol/jws.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
+import { Metrics } from '../protocol/metrics.ts';
+import type { MetricsServerOptions } from '../protocol/metrics-server.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { cellRoutes } from './cell-routes.ts';
 import { authenticate, requireScope } from './api-keys.ts';
@@ -21,7 +23,10 @@ import { Health } from './health.ts';
 import { createApp } from './http.ts';
 import { counterRoutes, type InternalAuth } from './internal-routes.ts';
 import { type Limits, LIMITS } from './limits.ts';
+import { peerKeyRoutes, relayRoutes } from './key-routes.ts';
+import { KeyedTenants } from './keyed.ts';
 import { Load } from './load.ts';
+import { collect, Lately, meterApp, meterLedger } from './metering.ts';
 import { servePage } from './page.ts';
 import { type Documents, OwnerDocuments } from './policy.ts';
 import { peerRoutes } from './peer-routes.ts';
@@ -47,7 +52,7 @@ export interface GatewayOptions {
   /** The cell's key of the cell directory, for requests to observers; needed where some are listed. */
   readonly cellKey?: SigningKey | undefined;
   /** With other cells: `blobs` then also fills their stores. */
-  readonly peers?: { /** This cell's own store. */ readonly own: Blobs; readonly mayForget: () => Promise<boolean>; readonly replication?: Replication };
+  readonly peers?: { /** This cell's own store. */ readonly own: Blobs; readonly mayForget: () => Promise<boolean>; readonly replication?: Replication; /** Origins of their internal listeners. */ readonly gateways?: Readonly<Record<string, string>> };
   /** Addresses of observers, by cell, where they are not those of the directory. */
   readonly observers?: Readonly<Record<string, string>> | undefined;
   /** Folder of the built web page. */
@@ -60,6 +65,8 @@ export interface Gateway {
   readonly public: FastifyInstance;
   readonly internal: FastifyInstance;
   readonly admin: FastifyInstance;
+  /** For the listener of metrics and health. */
+  readonly metrics: MetricsServerOptions;
   /** Which tenants this cell may work for; `start` has it ask the observers. */
   readonly epochs: Epochs;
   /** Jobs whose attempts are used up fail; old sessions go. */
@@ -73,7 +80,9 @@ export interface Gateway {
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { blobs, cell, configDigest, now, log } = options;
   const limits: Limits = { ...LIMITS, ...options.limits };
-  const ledger = guardLedger(options.ledger, limits.ledgerMs);
+  const metrics = new Metrics();
+  const releases = new Lately(now);
+  const ledger = meterLedger(guardLedger(options.ledger, limits.ledgerMs), metrics);
   const closing = new AbortController();
   const documents = new OwnerDocuments({ ledger, ownerKey: cell.ownerKey, now, log });
   await documents.load(options.documents ?? {});
@@ -81,18 +90,24 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const trust = new BrokerTrust({ client: broker, documents, cell, configDigest, limits, now, log, collateral: options.collateral });
   const store = new MessageStore({ blobs, ledger, now, orphanAgeMs: limits.orphanAgeMs });
   const health = new Health({ cell, ledger, broker, trust, store, documents, limits, now });
-  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, now, log });
+  const gateways = options.peers?.gateways;
+  const keyed = gateways === undefined ? undefined : new KeyedTenants(ledger, cell.cell);
+  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, now, log, ...(keyed === undefined ? {} : { ready: (tenant: string) => keyed.has(tenant) }) });
   const core: Core = {
     cell, configDigest, now, limits, log, ledger, store, documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),
-    health, epochs, replication: options.peers?.replication,
+    health, epochs, replication: options.peers?.replication, keyed,
     keepDocuments: options.keepDocuments ?? (async () => {}),
     closing: closing.signal,
   };
 
-  const app = (listener: 'public' | 'internal' | 'admin', bodyBytes: number) => createApp({ listener, limits, log, now, bodyBytes });
+  const app = (listener: 'public' | 'internal' | 'admin', bodyBytes: number) => {
+    const made = createApp({ listener, limits, log, now, bodyBytes });
+    meterApp(made, listener, { metrics, releases, now });
+    return made;
+  };
   const apps = { public: app('public', limits.jsonBytes), internal: app('internal', limits.internalBytes), admin: app('admin', limits.internalBytes) };
 
   // A stream, not bytes: the handler reads it, with a cap and clocks of its own.
@@ -103,13 +118,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   if (options.peers !== undefined) {
     const peer = peerRoutes({ cell: cell.cell, directory: () => documents.directory().directory, blobs: options.peers.own, reserve: (size, from) => core.load.reserve(size, from), limits, now });
     apps.internal.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
-    addRoutes(apps.internal, peer.routes, () => peer.hooks);
+    addRoutes(apps.internal, [...peer.routes, ...peerKeyRoutes(core)], () => peer.hooks);
   }
+  if (gateways !== undefined && keyed !== undefined && options.cellKey !== undefined) addRoutes(apps.internal, relayRoutes(core, { keyed, key: options.cellKey, gateways }), internalHooks(core));
   addRoutes(apps.admin, [...adminRoutes(core), ...cellRoutes(core)], () => ({}));
   await Promise.all(Object.values(apps).map((instance) => instance.ready()));
 
   return {
     ...apps, epochs,
+    metrics: { metrics, collect: () => collect({ metrics, ledger, health, replication: options.peers?.replication, releases, now }), ready: async () => (await health.report()).status === 'ready' },
     async sweep() {
       const { exhausted, sessions } = await ledger.sweep(await epochs.heldTenants());
       if (exhausted + sessions > 0) log.info('swept', { count_jobs: exhausted });

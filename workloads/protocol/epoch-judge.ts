@@ -4,7 +4,7 @@
  */
 import { Refusal, refuse } from '../../attestation/refusal.ts';
 import type { Clock } from './clock.ts';
-import { DirectorySource } from './directory-source.ts';
+import { type DirectoryInForce, DirectorySource } from './directory-source.ts';
 import { verifyLease } from './epoch.ts';
 import { errorFields, type Log } from './log.ts';
 import type { EpochProof, TenantEpoch } from './messages.ts';
@@ -57,16 +57,24 @@ export class EpochJudge {
     });
   }
 
-  /** @throws Refusal EPOCH_ABSENT, EPOCH_FENCED, DIRECTORY_EXPIRED, and those of verifyLease */
-  async judge(tenant: string, policy: OwnerPolicy, proof = this.#shown.get(tenant)): Promise<JudgedEpoch> {
-    const { cell, epoch, ownerKey, now } = this.#options;
-    if (policy.directoryRevision === undefined) return { epoch };
-    if (now() - this.#fetchedAt >= FRESH_MS) await this.#refresh();
-    const { directory, rules } = this.#directory.current();
+  /** The owner's cell directory that goes with the policy. @throws Refusal EPOCH_ABSENT, DIRECTORY_EXPIRED, DIRECTORY_ROLLBACK, POLICY_DEPLOYMENT */
+  async directory(policy: OwnerPolicy): Promise<DirectoryInForce> {
+    if (policy.directoryRevision === undefined) refuse('EPOCH_ABSENT', 'policy.directoryRevision', 'The owner\'s policy names the cell directory that it goes with.');
+    if (this.#options.now() - this.#fetchedAt >= FRESH_MS) await this.#refresh();
+    const inForce = this.#directory.current();
+    const { directory } = inForce;
     if (directory.deployment !== policy.deployment) refuse('POLICY_DEPLOYMENT', 'directory.deployment', 'Policy and cell directory are of two deployments.', { have: directory.deployment, need: policy.deployment });
     if (directory.revision < policy.directoryRevision) {
       refuse('DIRECTORY_ROLLBACK', 'directory.revision', 'Show the cell directory that goes with the policy.', { have: String(directory.revision), need: `at least ${policy.directoryRevision}` });
     }
+    return inForce;
+  }
+
+  /** @throws Refusal EPOCH_ABSENT, EPOCH_FENCED, DIRECTORY_EXPIRED, and those of verifyLease */
+  async judge(tenant: string, policy: OwnerPolicy, proof = this.#shown.get(tenant)): Promise<JudgedEpoch> {
+    const { cell, epoch, ownerKey, now } = this.#options;
+    if (policy.directoryRevision === undefined) return { epoch };
+    const { directory, rules } = await this.directory(policy);
     if (rules === undefined) return { epoch, directoryRevision: directory.revision };
     const lease = await verifyLease(proof ?? { promises: [] }, rules, ownerKey, { tenant, cell, now: now() });
     const highest = this.#highest.get(tenant) ?? 0;

@@ -19,6 +19,10 @@ export const releaseInfo = (claimsDigest: string, policyDigest: Uint8Array | str
 export const releaseAad = (tenantId: string, jobId: string, messageId: Uint8Array | string): Bytes =>
   utf8(`${tenantId}/${jobId}/${typeof messageId === 'string' ? messageId : b64u(messageId)}`);
 
+/** A tenant key, given to another cell's broker. @param claimsDigest of the one that receives, lower-case hex */
+export const shareInfo = (claimsDigest: string, policyDigest: Uint8Array): Bytes => concat(utf8('ccc/share/v1'), ZERO, utf8(claimsDigest), ZERO, utf8(b64u(policyDigest)));
+export const shareAad = (key: { tenantId: string; id: string; zone: string; from: string; to: string }): Bytes => utf8([key.tenantId, key.id, key.zone, key.from, key.to].join('/'));
+
 /** A result, sealed to the client's `result_key`. */
 export const resultInfo = (): Bytes => utf8('ccc/result/v1');
 export const resultAad = (tenantId: string, jobId: string): Bytes => utf8(`${tenantId}/${jobId}`);

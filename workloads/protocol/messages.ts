@@ -175,7 +175,9 @@ export const receiptsRequestSchema = z.strictObject({ receipts: z.array(receiptR
 export const brokerReceiptSchema = z.strictObject({
   v: z.literal('ccc-broker-receipt/v1'),
   instance: z.string(), seq: z.number().int().min(1), prev: b64uText(32),
-  operation: z.enum(['key-created', 'released', 'refused']),
+  operation: z.enum(['key-created', 'key-shared', 'released', 'refused']),
+  /** Of a key that was shared: the other cell. */
+  peer: cellName.optional(),
   tenant_id: tenantId, job_id: jobId.optional(), key_id: keyId.optional(), zone: zoneName,
   /** How the region of the requester is known. */
   origin: z.enum(['proven', 'asserted', 'unknown']).optional(),

@@ -47,8 +47,8 @@ export function placeOf({ cloud: { region, origin } }: Pick<NormalizedClaims, 'c
   return region === undefined ? { region: cellRegion, origin: origin === 'proven' ? 'asserted' : origin } : { region, origin };
 }
 
-/** Whether this workload may see data of that zone. @throws Refusal CLOUD_ORIGIN, SCOPE */
-export function checkWorkload(policy: OwnerPolicy, rule: TenantRule, zoneName: string, claims: NormalizedClaims, { region, origin }: Place): void {
+/** Why a workload at that place may not have what belongs to the zone. */
+function placeReasons(policy: OwnerPolicy, zoneName: string, { region, origin }: Place): Reason[] {
   const reasons: Reason[] = [];
   const zone = policy.zones.find(({ name }) => name === zoneName);
   if (zone === undefined || region === undefined || !zone.regions.includes(region)) {
@@ -57,6 +57,18 @@ export function checkWorkload(policy: OwnerPolicy, rule: TenantRule, zoneName: s
   if (origin !== 'proven' && !(origin === 'asserted' && zone?.origin === 'asserted')) {
     reasons.push({ code: 'CLOUD_ORIGIN', path: 'claims.cloud.origin', have: origin, need: zone?.origin ?? 'proven', next: 'A counter whose region is proven has to take the job.' });
   }
+  return reasons;
+}
+
+/** Whether a key of that zone may be there. @throws Refusal CLOUD_ORIGIN */
+export function checkPlace(policy: OwnerPolicy, zoneName: string, place: Place): void {
+  const reasons = placeReasons(policy, zoneName, place);
+  if (reasons.length > 0) throw new Refusal(reasons);
+}
+
+/** Whether this workload may see data of that zone. @throws Refusal CLOUD_ORIGIN, SCOPE */
+export function checkWorkload(policy: OwnerPolicy, rule: TenantRule, zoneName: string, claims: NormalizedClaims, place: Place): void {
+  const reasons = placeReasons(policy, zoneName, place);
   const { scope } = claims.workload.binding;
   if (!rule.scopes.includes(scope)) {
     reasons.push({ code: scope === 'node' ? 'SCOPE_NODE' : 'SCOPE', path: 'claims.workload.binding.scope', have: scope, need: rule.scopes.join(', '), next: 'A counter with narrower evidence has to take the job.' });

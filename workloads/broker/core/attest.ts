@@ -24,6 +24,8 @@ export interface AttestDeps {
   readonly identity: Identity;
   readonly cell: string;
   readonly configDigest: Bytes;
+  /** Of another cell of the owner's directory, whose broker may attest here. @throws Refusal */
+  readonly peer?: (cell: string) => Promise<{ readonly configDigest: Bytes }>;
   readonly now: Clock;
   readonly verify: typeof verifyAttested;
   readonly verifyMs?: number;
@@ -42,11 +44,14 @@ export async function attest(deps: AttestDeps, attested: Attested): Promise<Sess
   if (attested.binding.platform !== challenge.platform) {
     refuse('BINDING_PLATFORM', 'binding.platform', 'Answer with the platform that the challenge was asked for.', { have: attested.binding.platform, need: challenge.platform });
   }
+  // A broker that asks for keys is in another cell: what its configuration must be is the owner's word.
+  const elsewhere = challenge.role === 'broker' && deps.peer !== undefined && attested.binding.cell !== cell ? attested.binding.cell : undefined;
+  const expected = elsewhere === undefined ? configDigest : (await deps.peer?.(elsewhere))?.configDigest ?? configDigest;
   const appraisal = await within(deps.verifyMs ?? VERIFY_MS, () => deps.verify({
     attested,
     expect: {
-      role: challenge.role, cell, challengeId: challenge.id, nonce: challenge.nonce, audience: identity.instance,
-      policyDigest: inForce.digest, payloadDigest: NO_PAYLOAD, configDigest,
+      role: challenge.role, cell: elsewhere ?? cell, challengeId: challenge.id, nonce: challenge.nonce, audience: identity.instance,
+      policyDigest: inForce.digest, payloadDigest: NO_PAYLOAD, configDigest: expected,
     },
     policy: inForce.policy,
     now: seconds(deps.now),
@@ -63,7 +68,7 @@ export async function attest(deps: AttestDeps, attested: Attested): Promise<Sess
   // The policy may have changed while this waited; a session of the old one would be refused at first use, so it is not made.
   if ((await deps.policy.current()).jws !== inForce.jws) refuse('BINDING_POLICY', 'binding.policyDigest', 'Another policy came into force meanwhile; ask for a new challenge.');
   const { jwt, session } = await deps.sessions.open({
-    role: challenge.role, claims, claimsDigest: digest, policyDigest: inForce.digest, policyRevision: inForce.policy.revision,
+    role: challenge.role, cell: elsewhere, claims, claimsDigest: digest, policyDigest: inForce.digest, policyRevision: inForce.policy.revision,
     signingKey: binding.signingKey, receivingKey: binding.receivingKey,
   });
   return { session: jwt, ear, claims_digest: digest, expires_at: session.payload.exp };

@@ -20,6 +20,8 @@ const AGAIN = 'Attest again to get a new session.';
 
 export interface BrokerSession {
   readonly payload: SessionPayload;
+  /** Where the workload is: another cell's, for a broker that asks for keys. */
+  readonly cell: string;
   readonly claims: NormalizedClaims;
   readonly claimsDigest: string;
   readonly policyDigest: Bytes;
@@ -30,6 +32,8 @@ export interface BrokerSession {
 
 export interface NewSession {
   readonly role: Role;
+  /** Where the workload is; this cell unless told. */
+  readonly cell?: string | undefined;
   readonly claims: NormalizedClaims;
   readonly claimsDigest: string;
   readonly policyDigest: Bytes;
@@ -87,7 +91,7 @@ export class Sessions {
       exp: now + SESSION_SECONDS,
     };
     const { claims, claimsDigest, policyDigest, signingKey, receivingKey } = fresh;
-    const session = { payload, claims, claimsDigest, policyDigest, signingKey, receivingKey };
+    const session = { payload, cell: fresh.cell ?? this.#cell, claims, claimsDigest, policyDigest, signingKey, receivingKey };
     this.#open.set(payload.sid, session);
     return { jwt: await signJws(SESSION_TYPE, payload, this.#identity.signing.privateKey), session };
   }

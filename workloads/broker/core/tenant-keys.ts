@@ -79,6 +79,20 @@ export class TenantKeys {
     return rows.map(({ id, alg, state, public: publicKey, not_after }) => ({ id, alg, state, public: publicKey, not_after }));
   }
 
+  /** Keys of another cell's broker, under this one's sealer. `record` writes the receipts, before the keys are stored. The private halves are wiped. */
+  async adopt(tenantId: string, keys: readonly OpenKey[], record: (keys: readonly OpenKey[]) => Promise<void>): Promise<void> {
+    try {
+      const there = new Set((await this.#options.store.list(tenantId)).map((row) => row.id));
+      const fresh = keys.filter((key) => !there.has(key.id));
+      if (fresh.length === 0) return;
+      const rows = await Promise.all(fresh.map((key) => this.#seal({ tenant_id: tenantId, zone: key.zone, id: key.id, alg: key.alg }, key, key)));
+      await record(fresh);
+      await this.#options.store.put(rows);
+    } finally {
+      wipe(keys);
+    }
+  }
+
   #existing(tenantId: string, zone: string, keys: readonly OpenKey[]): TenantKey[] {
     wipe(keys);
     const other = keys.find((key) => key.zone !== zone);
@@ -93,12 +107,13 @@ export class TenantKeys {
     this.#cache.clear();
   }
 
-  async #seal(key: { tenant_id: string; zone: string; id: string; alg: TenantKey['alg'] }, pair: { publicKey: Bytes; privateKey: Bytes }): Promise<StoredKey> {
+  async #seal(key: { tenant_id: string; zone: string; id: string; alg: TenantKey['alg'] }, pair: { publicKey: Bytes; privateKey: Bytes }, as?: Pick<OpenKey, 'state' | 'notAfter'>): Promise<StoredKey> {
     const now = seconds(this.#options.now);
-    const plaintext = bytes(encode({ alg: key.alg, not_after: now + LIFE_SECONDS, private: pair.privateKey, public: pair.publicKey }));
+    const not_after = as?.notAfter ?? now + LIFE_SECONDS;
+    const plaintext = encodeSecret({ alg: key.alg, notAfter: not_after, ...pair });
     try {
       const sealed = await this.#options.sealer.seal(aadOf({ ...key, cell: this.#options.cell }), plaintext);
-      return { ...key, cell: this.#options.cell, state: 'active', public: b64u(pair.publicKey), not_after: now + LIFE_SECONDS, sealed: b64u(sealed), created_at: now };
+      return { ...key, cell: this.#options.cell, state: as?.state ?? 'active', public: b64u(pair.publicKey), not_after, sealed: b64u(sealed), created_at: now };
     } finally {
       plaintext.fill(0);
       pair.privateKey.fill(0);
@@ -134,7 +149,12 @@ export class TenantKeys {
 const aadOf = (key: { cell: string; id: string; tenant_id: string; zone: string }): Bytes =>
   utf8(canonicalJson({ cell: key.cell, key_id: key.id, purpose: 'tenant-key', tenant_id: key.tenant_id, zone: key.zone }));
 
-function readSecret(plaintext: Bytes, row: StoredKey): Secret {
+/** CBOR, for a sealer or for another cell's broker. */
+export const encodeSecret = ({ alg, notAfter, privateKey, publicKey }: Pick<OpenKey, 'alg' | 'notAfter' | 'privateKey' | 'publicKey'>): Bytes =>
+  bytes(encode({ alg, not_after: notAfter, private: privateKey, public: publicKey }));
+
+/** What the row says beside it must be true. Fills `plaintext` with zeros. @throws Refusal KEY_SEALER_LOST */
+export function readSecret(plaintext: Bytes, row: Pick<StoredKey, 'id' | 'alg' | 'not_after' | 'public'>): Secret {
   try {
     const value = decode(plaintext) as { alg: string; not_after: number; private: Uint8Array; public: Uint8Array };
     const secret = { publicKey: bytes(value.public), privateKey: bytes(value.private), notAfter: value.not_after };
