@@ -9,6 +9,7 @@ import { canonicalJson } from '../../attestation/canonical.ts';
 import { createSupply, type Supply } from '../../attestation/collateral/supply.ts';
 import { Refusal } from '../../attestation/refusal.ts';
 import { type Api, ApiError, createApi, FINAL } from '../../workloads/client/api.ts';
+import { afterAnswer, type CellOutcome, type CellsState, nextCell, startCells } from '../../workloads/client/cells-core.ts';
 import { encryptMessage } from '../../workloads/client/esdk-node.ts';
 import { digestHex, encryptionKey, requestManifest, type VerifiedManifest } from '../../workloads/client/manifest.ts';
 import { openResult, type Sent, sentOf, verifyResult } from '../../workloads/client/result.ts';
@@ -19,10 +20,9 @@ import { parseMessage } from '../../workloads/protocol/message.ts';
 import type { Job, Sealed } from '../../workloads/protocol/messages.ts';
 import type { FleetCell, FleetTenant } from '../cell/fleet-types.ts';
 import type { Recorder } from './record.ts';
+import type { Wanted } from './requesters.ts';
 
 const LOOK_MS = 250;
-/** After a whole round of cells that did not serve. */
-const ROUND_MS = 250;
 const REQUEST_MS = 5_000;
 /** A manifest answers a nonce: keys are asked for anew after this. */
 const MANIFEST_MS = 240_000;
@@ -56,19 +56,25 @@ export const sealedDigest = (sealed: Sealed): string => createHash('sha256').upd
 
 const codeOf = (error: unknown): string => (error instanceof ApiError ? error.code : error instanceof Refusal ? error.codes[0] ?? 'REFUSED' : error instanceof Error ? error.name : 'UNKNOWN').slice(0, 64);
 
-/** Another cell may do better: nobody answered, not now, or not this cell. */
-const elsewhere = (error: unknown): boolean => (error instanceof ApiError && (error.passing || error.code.startsWith('EPOCH_'))) || (error instanceof Refusal && error.codes.some((code) => code.startsWith('EPOCH_') || code.startsWith('COLLATERAL_')));
+/** Another cell may do better: nobody answered, not now, or not this cell. `undefined`: the answer would be the same everywhere. */
+function outcomeOf(error: unknown): CellOutcome | undefined {
+  if (error instanceof Refusal) return error.codes.some((code) => code.startsWith('EPOCH_') || code.startsWith('COLLATERAL_')) ? { kind: 'down' } : undefined;
+  if (!(error instanceof ApiError)) return undefined;
+  const named = error.code === 'EPOCH_FENCED' ? error.problem?.reasons?.[0]?.need : undefined;
+  if (named !== undefined) return { kind: 'elsewhere', cell: named };
+  return error.passing || error.code.startsWith('EPOCH_') ? { kind: 'down', retryAfterMs: error.retryAfter } : undefined;
+}
 
 export class TenantClient {
   readonly #options: ClientOptions;
-  readonly #apis: readonly Api[];
+  readonly #apis: ReadonlyMap<string, Api>;
   readonly #supplies: ReadonlyMap<string, Supply>;
   readonly #seen = memorySeen();
   readonly #manifests = new Map<string, VerifiedManifest[]>();
   readonly #outstanding = new Map<string, Outstanding>();
   readonly #working = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
-  #turn = 0;
+  #state: CellsState;
   #key: { readonly key: ReturnType<typeof encryptionKey>; readonly at: number } | undefined;
   #keyFlight: Promise<ReturnType<typeof encryptionKey>> | undefined;
   /** Results that could not be verified, and why. */
@@ -76,7 +82,8 @@ export class TenantClient {
 
   constructor(options: ClientOptions) {
     this.#options = options;
-    this.#apis = options.cells.map(({ url }) => createApi({ url, apiKey: options.tenant.apiKey, attempts: 1, timeoutMs: REQUEST_MS }));
+    this.#apis = new Map(options.cells.map(({ name, url }) => [name, createApi({ url, apiKey: options.tenant.apiKey, attempts: 1, timeoutMs: REQUEST_MS })]));
+    this.#state = startCells(options.cells.map(({ name }) => name));
     this.#supplies = new Map(options.cells.map(({ name, cell }) => [name, createSupply({ folder: `${options.cache}/${name}`, endpoints: endpointsOf(cell), now: Date.now, attempts: 1 })]));
   }
 
@@ -88,9 +95,9 @@ export class TenantClient {
     return [...this.#outstanding.keys()];
   }
 
-  /** The cell that is tried first now. */
-  get cell(): FleetCell {
-    return this.#options.cells[this.#turn % this.#options.cells.length] as FleetCell;
+  /** The cell that is asked first now. */
+  get cell(): string {
+    return this.#state.preferred;
   }
 
   /** Encrypts and sends; comes back when it was acknowledged, or when the drill ends. */
@@ -121,13 +128,12 @@ export class TenantClient {
   }
 
   /** One request as the client saw it. */
-  async #tried<T>(op: string, at: number, work: (api: Api) => Promise<T>): Promise<T> {
-    const { recorder, tenant, cells } = this.#options;
-    const index = at % cells.length;
+  async #tried<T>(op: string, cell: FleetCell, work: (api: Api) => Promise<T>): Promise<T> {
+    const { recorder, tenant } = this.#options;
     const began = recorder.now();
-    const about = () => ({ kind: 'request', at: recorder.now(), ms: recorder.now() - began, tenant: tenant.id, cell: (cells[index] as FleetCell).name, op } as const);
+    const about = () => ({ kind: 'request', at: recorder.now(), ms: recorder.now() - began, tenant: tenant.id, cell: cell.name, op } as const);
     try {
-      const answer = await work(this.#apis[index] as Api);
+      const answer = await work(this.#apis.get(cell.name) as Api);
       recorder.write(about());
       return answer;
     } catch (error) {
@@ -138,19 +144,26 @@ export class TenantClient {
     }
   }
 
-  /** At the cell whose turn it is; moves on where another one may do better, for as long as it takes. */
+  #cellNamed(name: string): FleetCell {
+    return this.#options.cells.find((cell) => cell.name === name) as FleetCell;
+  }
+
+  /** Moves from cell to cell as every client of this system does (client/cells-core.ts), for as long as it takes. */
   async #anywhere<T>(op: string, work: (api: Api, cell: FleetCell) => Promise<T>): Promise<T> {
-    const { cells } = this.#options;
-    for (let tries = 1; ; tries++) {
-      this.#stop.signal.throwIfAborted();
-      const at = this.#turn;
+    const { signal } = this.#stop;
+    for (;;) {
+      signal.throwIfAborted();
+      const { cell: name, waitMs } = nextCell(this.#state, Date.now());
+      if (waitMs > 0) await sleep(waitMs, undefined, { signal });
+      const cell = this.#cellNamed(name);
       try {
-        return await this.#tried(op, at, (api) => work(api, cells[at % cells.length] as FleetCell));
+        const answer = await this.#tried(op, cell, (api) => work(api, cell));
+        this.#state = afterAnswer(this.#state, name, { kind: 'ok' }, Date.now());
+        return answer;
       } catch (error) {
-        if (!elsewhere(error)) throw error;
-        // Of many requests that failed in one cell, one moves the client.
-        if (this.#turn === at) this.#turn = at + 1;
-        if (tries % cells.length === 0) await sleep(ROUND_MS, undefined, { signal: this.#stop.signal });
+        const outcome = outcomeOf(error);
+        if (outcome === undefined) throw error;
+        this.#state = afterAnswer(this.#state, name, outcome, Date.now());
       }
     }
   }
@@ -175,7 +188,7 @@ export class TenantClient {
     return this.#keyFlight;
   }
 
-  async #send(picture: Bytes): Promise<void> {
+  async #encrypted(picture: Bytes): Promise<Outstanding & { readonly header: Bytes }> {
     const { tenant } = this.#options;
     const [key, result] = await Promise.all([this.#tenantKey(), generateReceivingKey()]);
     const jobId = crypto.randomUUID();
@@ -183,7 +196,36 @@ export class TenantClient {
       tenant_id: tenant.id, job_id: jobId, purpose: 'count-cats', data_classification: 'internal', compliance_zone: tenant.zone, result_key: b64u(result.publicKey),
     }, key);
     const parsed = parseMessage(message);
-    const job: Outstanding = { jobId, message, sent: sentOf(parsed, await digestHex(parsed.body)), privateKey: result.privateKey, sending: true };
+    return { jobId, message, sent: sentOf(parsed, await digestHex(parsed.body)), privateKey: result.privateKey, sending: true, header: parsed.header };
+  }
+
+  /** The header of a message that is never sent: what a requester asks a key for. */
+  async wanted(): Promise<Wanted> {
+    const { jobId, header } = await this.#encrypted(new Uint8Array(16));
+    return { tenant: this.#options.tenant.id, jobId, header };
+  }
+
+  /** Sends a message to one cell only, as a client would that knows no other. @returns the code that it was refused with; `undefined`: it was acknowledged */
+  async sendTo(cell: string, picture: Bytes): Promise<string | undefined> {
+    const { recorder, tenant, epochOf } = this.#options;
+    const job = await this.#encrypted(picture);
+    const at = recorder.now();
+    const about = { kind: 'write', from: at, tenant: tenant.id, job: job.jobId, cell, epoch: epochOf(cell) ?? 0, op: 'accept' } as const;
+    try {
+      await (this.#apis.get(cell) as Api).submit(job.message, this.#stop.signal);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code === 'NETWORK') throw error;
+      recorder.write({ ...about, at: recorder.now(), accepted: false, code: error.code });
+      return error.code;
+    }
+    recorder.write({ ...about, at: recorder.now(), accepted: true }, { kind: 'acknowledged', at: recorder.now(), tenant: tenant.id, job: job.jobId, cell, epoch: about.epoch });
+    this.#outstanding.set(job.jobId, { ...job, cell, sending: false });
+    return undefined;
+  }
+
+  async #send(picture: Bytes): Promise<void> {
+    const job = await this.#encrypted(picture);
+    const { jobId } = job;
     this.#outstanding.set(jobId, job);
     await this.#deliver(job);
   }
@@ -217,9 +259,8 @@ export class TenantClient {
 
   /** Not in the list of the cell that this client moved to: asked for by name, and sent again where it is unknown. */
   async #missed(job: Outstanding, cell: FleetCell): Promise<void> {
-    const at = this.#options.cells.indexOf(cell);
     try {
-      await this.#tried('job', at, (api) => api.job(job.jobId, this.#stop.signal));
+      await this.#tried('job', cell, (api) => api.job(job.jobId, this.#stop.signal));
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 404)) throw error;
       await this.#deliver(job);
@@ -238,7 +279,7 @@ export class TenantClient {
     }
     const payload = await this.#verify(job, row).catch((error: unknown) => {
       // Its cell may be unreachable now, and with it the manifest that the result is verified under.
-      if (error instanceof Refusal && !elsewhere(error)) {
+      if (error instanceof Refusal && outcomeOf(error) === undefined) {
         this.refused.push({ job: job.jobId, code: codeOf(error) });
         this.#outstanding.delete(job.jobId);
       }
@@ -263,6 +304,6 @@ export class TenantClient {
         return await under(manifest);
       } catch { /* of another time or revision; if none fits, the refusal by a new one is what counts */ }
     }
-    return under(await this.#tried('manifest', cells.indexOf(counted), (api) => this.#manifestOf(api, counted)));
+    return under(await this.#tried('manifest', counted, (api) => this.#manifestOf(api, counted)));
   }
 }

@@ -220,7 +220,13 @@ export async function ask(requester: Requester, input: MatrixInput): Promise<Ans
 }
 
 /** A counter that was good, and asks again after the world has changed: fenced, or revoked. */
-export interface Remembered { readonly first: Answer; again(): Promise<Answer>; /** From evidence on. */ anew(): Promise<Answer> }
+export interface Remembered {
+  readonly first: Answer;
+  /** With the session and the epochs that it got then. */
+  again(): Promise<Answer>;
+  /** From evidence on, with the epochs that it got then: an honest counter of a cell that does not know that its time is over. */
+  anew(): Promise<Answer>;
+}
 
 export async function remembered({ target, wanted }: MatrixInput, registersOf: (registers: Registers) => Registers = (registers) => registers): Promise<Remembered> {
   const registers = registersOf(await measureRole('counter'));

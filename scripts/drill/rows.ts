@@ -63,6 +63,30 @@ async function headsIn(client: pg.Client, store: string, at: number): Promise<Hi
   return rows.map((row) => ({ kind: 'audit-head', at, chain: row.cell, store, size: Number(row.seq), head: row.hash }));
 }
 
+export interface Step { readonly tenant: string; readonly job: string; readonly cell: string; readonly epoch: number; readonly event: string; /** Epoch ms, by the cell's clock, when it was asked. */ readonly at: number }
+
+/** What a cell did to jobs, by its own store: each is a write that took effect. */
+export const stepsOf = (store: Store): Promise<Step[]> => within(store, async (client) => {
+  const { rows } = await client.query<Omit<Step, 'epoch' | 'at'> & { epoch: string; at: string }>('select tenant_id as tenant, job_id as job, cell, epoch, event, at from job_events where cell = $1 order by at', [store.name]);
+  return rows.map((row) => ({ ...row, epoch: Number(row.epoch), at: Number(row.at) }));
+});
+
+const OPS: Readonly<Record<string, 'accept' | 'lease' | 'complete' | 'release'>> = { accepted: 'accept', leased: 'lease', released: 'release', completed: 'complete', rejected: 'complete', failed: 'complete' };
+/** @param since epoch ms: what was there before is of no interest */
+export const writesOf = (steps: readonly Step[], since: number): HistoryEvent[] => steps.flatMap(({ event, at, epoch, ...about }): HistoryEvent[] => {
+  const op = OPS[event];
+  return op === undefined || at < since ? [] : [{ kind: 'write', from: at, at, ...about, epoch, op, accepted: true }];
+});
+
+/** Tenants whose keys a cell's broker has sealed for itself, and when it first did. */
+export const keysOf = (store: Store, at: number): Promise<HistoryEvent[]> => within(store, async (client) => {
+  const { rows } = await client.query<{ tenant: string; at: string }>(`select tenant_id as tenant, min(created_at) as at from tenant_keys where body::json->>'cell' = $1 group by 1`, [store.name]);
+  return rows.map((row) => ({ kind: 'key', at: Math.min(at, Number(row.at)), tenant: row.tenant, cell: store.name }));
+});
+
+/** When counters of this cell last showed themselves to its gateway for the first time, before and after a moment: epoch ms. */
+export const sessionsOf = (store: Store): Promise<number[]> => within(store, async (client) => (await client.query<{ at: string }>('select created_at as at from sessions where cell = $1 order by 1', [store.name])).rows.map(({ at }) => Number(at)));
+
 /** Heads of every chain that a store has, now. */
 export const auditHeads = (store: Store, at: number): Promise<HistoryEvent[]> => within(store, (client) => headsIn(client, store.name, at));
 

@@ -1,0 +1,244 @@
+/** One failover drill: three cells, a load, a hurt, the way back; all of it written down. It judges nothing: the auditor does, from the history alone. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Bytes } from '../../attestation/bytes.ts';
+import { bytes } from '../../attestation/bytes.ts';
+import { demoPictures } from '../../workloads/detectors/pictures.ts';
+import type { Log } from '../../workloads/protocol/log.ts';
+import { useNativeCrypto } from '../../workloads/protocol/primitives-native.ts';
+import { startFleet } from '../cell/fleet.ts';
+import type { Fleet, FleetCell, FleetTenantSpec } from '../cell/fleet-types.ts';
+import { arrivals } from './arrivals.ts';
+import { TenantClient } from './client.ts';
+import { Matrix, previousReferences, withoutPrevious, withPrevious } from './matrix.ts';
+import { phasesOf } from './phases.ts';
+import { Network } from './proxy.ts';
+import { type Recorder, record } from './record.ts';
+import { previousGeneration, type Target } from './requesters.ts';
+import { arrived, auditHeads, backlog, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, type Store, storedLines, versionOf, writesOf } from './rows.ts';
+import { handOver, type Scenario } from './scenarios.ts';
+import { watch, type Watch } from './watch.ts';
+
+export interface DrillOptions {
+  readonly scenario: Scenario;
+  readonly seed: number;
+  /** A new folder: cells and history. */
+  readonly folder: string;
+  /** Jobs per second, of all tenants. */
+  readonly rate?: number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly onProgress: (text: string) => void;
+}
+
+export interface DrillRecord {
+  readonly recorder: Recorder;
+  /** SHA-256 of the history's file. */
+  readonly digest: string;
+  readonly began: number;
+  readonly postgres: string;
+  readonly lags: Watch['lags'];
+  readonly alarms: Watch['alarms'];
+  readonly unasked: Matrix['unasked'];
+  /** Results that clients got and refused. */
+  readonly refused: readonly { readonly tenant: string; readonly job: string; readonly code: string }[];
+  readonly backlogs: readonly { readonly at: number; readonly jobs: number }[];
+  readonly marks: Readonly<Record<string, number>>;
+  /** Waited for and not seen in time: each is in the report, whatever the auditor says. */
+  readonly missed: readonly string[];
+}
+
+const BASELINE_S = 12;
+const STEADY_S = 10;
+const AFTER_S = 8;
+const RECOVER_S = 75;
+const SETTLE_S = 60;
+const REGIONS = { aws: 'eu-central-1', azure: 'westeurope', gcp: 'europe-west4' } as const;
+const PLATFORMS = { aws: 'aws-nitro', azure: 'azure-cvm', gcp: 'gke' } as const;
+
+/** `away`: the tenants whose first cell is hurt and who may go elsewhere. `resident` may not; `neighbour` and `elsewhere` live in the two others all the time. */
+function tenantsOf([primary, standby, third]: readonly [string, string, string]): FleetTenantSpec[] {
+  const away = ['sync', 'async'].flatMap((tier) => [1, 2, 3].map((n): FleetTenantSpec => ({ id: `${tier}-${n}`, tier: tier as 'sync' | 'async', order: [primary, standby, third] })));
+  return [...away, { id: 'resident', tier: 'async', order: [primary], zone: 'primary-only' }, { id: 'neighbour', tier: 'sync', order: [standby, third, primary] }, { id: 'elsewhere', tier: 'async', order: [third, standby] }];
+}
+
+const targetOf = ({ folder, cell, configDigest }: FleetCell): Target => ({ folder, cell, configDigest });
+const storeOf = ({ name, databaseUrl }: FleetCell): Store => ({ name, url: databaseUrl });
+
+export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
+  const { scenario, seed, folder, log, signal, onProgress: say } = options;
+  useNativeCrypto();
+  await mkdir(folder, { recursive: true });
+  const network = new Network();
+  const stops: (() => Promise<unknown>)[] = [() => network.close()];
+  try {
+    const names = scenario.primary === 'aws' ? (['aws', 'azure', 'gcp'] as const) : (['azure', 'aws', 'gcp'] as const);
+    const specs = tenantsOf(names);
+    const previous = await previousReferences(names.map((name) => PLATFORMS[name]));
+    say('starting three cells');
+    const starting = startFleet({
+      folder: join(folder, 'fleet'), cells: names.map((name) => ({ name, region: REGIONS[name], platform: PLATFORMS[name], counters: 1 })), tenants: specs, zones: [{ name: 'primary-only', cells: [names[0]] }],
+      jobLeaseMs: 5_000, via: (link) => network.via(link), log, onProgress: say, policy: (policy) => withPrevious(policy, previous),
+    });
+    // Also when it is given up while it starts.
+    stops.push(() => starting.then((fleet) => fleet.stop(), () => {}));
+    const fleet = await starting;
+    signal.throwIfAborted();
+    return await inFleet({ ...options, fleet, network, specs, stops });
+  } finally {
+    say('stopping');
+    for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next();
+  }
+}
+
+interface Stage extends DrillOptions { readonly fleet: Fleet; readonly network: Network; readonly specs: readonly FleetTenantSpec[]; readonly stops: (() => Promise<unknown>)[] }
+
+async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: say, fleet, network, specs, stops }: Stage): Promise<DrillRecord> {
+  const cells = [...fleet.cells.values()];
+  const [primary, standby] = cells as [FleetCell, FleetCell];
+  const began = Date.now();
+  const recorder = record(join(folder, 'history.jsonl'), began);
+  const missed: string[] = [];
+  const marks: Record<string, number> = {};
+  const mark = (name: string): number => (marks[name] = recorder.now());
+  const wait = (seconds: number) => sleep(seconds * 1000, undefined, { signal });
+  const until = async (what: string, seconds: number, look: () => boolean | Promise<boolean>): Promise<boolean> => {
+    for (const end = recorder.now() + seconds * 1000; recorder.now() < end; await wait(0.1)) if (await Promise.resolve(look()).catch(() => false)) return true;
+    missed.push(`${what}: not within ${seconds} s`);
+    return false;
+  };
+
+  recorder.write({ kind: 'run', at: began, scenario: scenario.name, seed, source: 'drill', simulatedTees: true });
+  for (const { name, cell } of cells) recorder.write({ kind: 'cell', cell: name, cloud: cell.cloud, region: cell.region });
+  for (const { id, tier, order } of specs) recorder.write({ kind: 'tenant', tenant: id, tier, cells: [...order] });
+
+  const watching = watch(fleet, recorder);
+  stops.push(() => watching.stop());
+  const clients = new Map(specs.map(({ id, order }) => {
+    const tenant = fleet.tenants.get(id);
+    if (tenant === undefined) throw new Error(`the fleet has no tenant ${id}`);
+    return [id, new TenantClient({ tenant, cells: order.map((name) => fleet.cell(name)), ownerKey: fleet.ownerKey, recorder, epochOf: (cell) => watching.epochOf(id, cell), cache: join(folder, 'client') })];
+  }));
+  const client = (id: string): TenantClient => clients.get(id) as TenantClient;
+  stops.push(() => Promise.all([...clients.values()].map((one) => one.stop())));
+  const backlogs: { at: number; jobs: number }[] = [];
+  const sampling = setInterval(() => void backlog(storeOf(cells.find(({ name }) => name === watching.holder('sync-1')?.cell) ?? primary)).then((jobs) => backlogs.push({ at: recorder.now(), jobs }), () => {}), 500);
+  stops.push(async () => clearInterval(sampling));
+
+  // The load: decided beforehand, and sent at its time whatever the cells do.
+  const pictures = (await demoPictures(undefined, say)).filter(({ hard }) => hard !== true).map(({ bytes: data }): Bytes => bytes(new Uint8Array(data)));
+  const plan = arrivals({ seed, rate, seconds: 600, tenants: specs.map(({ id }) => id), pictures: pictures.length });
+  let loading = true;
+  const load = (async () => {
+    const start = recorder.now();
+    for (const { at, tenant, picture } of plan) {
+      const pause = start + at - recorder.now();
+      if (pause > 0) await wait(pause / 1000).catch(() => {});
+      if (!loading || signal.aborted) return;
+      void client(tenant).send(pictures[picture] as Bytes).catch((error: unknown) => missed.push(`a job could not be sent: ${error instanceof Error ? error.message : 'unknown'}`));
+    }
+  })();
+  stops.push(async () => { loading = false; await load; });
+  for (const one of clients.values()) one.start();
+
+  const movable = specs.filter(({ order }) => order[0] === primary.name && order.length > 1).map(({ id }) => id);
+  const matrix = new Matrix(recorder);
+  const probe = async (cell: FleetCell, tenant: string) => ({ target: targetOf(cell), wanted: await client(tenant).wanted(), ...(cell === primary ? {} : { foreign: await client('resident').wanted() }) });
+  const heads = async () => { for (const cell of cells) await auditHeads(storeOf(cell), recorder.now()).then((found) => recorder.write(...found), () => {}); };
+  const finals = (): number => recorder.events.filter(({ kind }) => kind === 'final').length;
+
+  say('baseline');
+  mark('baseline');
+  await until('the first results', 60, () => finals() >= 5);
+  await wait(BASELINE_S);
+  for (const cell of cells) recorder.write(...await configurationOf(cell.name, cell.folder));
+  await matrix.at(await probe(primary, 'sync-1'));
+  const fenced = await matrix.keep(await probe(primary, 'sync-2'));
+  const revoked = await matrix.keep(await probe(primary, 'sync-3'), previousGeneration);
+  await heads();
+
+  say(`hurting ${primary.name}: ${scenario.what}`);
+  const stage = { fleet, network, primary, standby, tenants: movable };
+  // A lease that could have been renewed right after it was last seen lasts a little longer; what is known is the latest that was told.
+  const leaseEnd = Math.max(0, ...(watching.state(primary.name)?.state.held ?? []).filter(({ tenant }) => movable.includes(tenant)).map(({ until: end }) => end));
+  const hurtAt = mark('hurt');
+  recorder.write({ kind: 'hurt', at: hurtAt, cell: primary.name, what: scenario.name, failover: scenario.failover });
+  await scenario.hurt(stage);
+  if (scenario.operator !== undefined) await scenario.operator(stage);
+  const moved = (cell: FleetCell) => movable.every((tenant) => watching.holder(tenant)?.cell === cell.name);
+  const done = (since: number, where?: string) => (tenant: string): boolean => recorder.events.some((one) => one.kind === 'final' && one.tenant === tenant && one.at > since && (where === undefined || one.cell === where));
+  if (scenario.failover) {
+    if (await until(`every tenant that may move is held by ${standby.name}`, RECOVER_S, () => moved(standby))) {
+      // What another cell accepted and is here had arrived; what is sent again is this cell's own.
+      const at = Math.max(...movable.map((tenant) => watching.holder(tenant)?.at ?? 0));
+      const lag = watching.lags.findLast((one) => one.from === primary.name && one.to === standby.name && one.at <= hurtAt);
+      recorder.write({ kind: 'fence', at, fence: 'failover', source: primary.name, cell: standby.name, tenants: movable, ...(lag?.bytes === undefined ? {} : { lagBytes: Math.round(lag.bytes) }), ...(lag?.seconds === undefined ? {} : { lagSeconds: lag.seconds }) });
+      recorder.write(...storedLines('failover', await arrived(storeOf(standby), primary.name, movable)));
+    }
+    await until(`a result from ${standby.name} for every tenant that moved`, RECOVER_S, () => movable.every(done(hurtAt, standby.name)));
+  } else await until('a result after the hurt for every tenant', RECOVER_S, () => movable.every(done(hurtAt)));
+  mark('recovered');
+  say('recovered; going on');
+  await wait(STEADY_S);
+  if (scenario.failover) await matrix.at(await probe(standby, 'sync-1'));
+  await heads();
+
+  say(`healing ${primary.name}`);
+  await scenario.heal(stage);
+  recorder.write({ kind: 'healed', at: mark('healed'), cell: primary.name });
+  const answers = () => fetch(`${primary.url}/v1/health`, { signal: AbortSignal.timeout(2_000) }).then(({ ok }) => ok);
+  await until(`${primary.name} is healthy again`, SETTLE_S, answers);
+  const steps = async (cell: FleetCell): Promise<Step[]> => stepsOf(storeOf(cell)).catch(() => []);
+  let backAt: number | undefined;
+  if (scenario.failover) {
+    // Its time is over, and it is told so: by a client that knows no other cell, and by a counter with the promises of then.
+    const answer = await client('sync-1').sendTo(primary.name, pictures[0] as Bytes).catch(() => undefined);
+    if (answer === undefined) missed.push(`${primary.name} did not refuse a job after it came back`);
+    await matrix.late('fenced', await probe(primary, 'sync-2'), fenced);
+    await until(`${primary.name} and ${standby.name} have all of each other`, SETTLE_S, () => synced(watching, primary.name, standby.name) && synced(watching, standby.name, primary.name));
+    say(`failing back to ${primary.name}`);
+    backAt = mark('failback');
+    await handOver(standby, primary.name, movable);
+    await until(`every tenant is held by ${primary.name} again`, RECOVER_S, () => moved(primary));
+    await until(`a result from ${primary.name} for every tenant that came back`, RECOVER_S, () => movable.every(done(backAt as number, primary.name)));
+    mark('back');
+  }
+  await until('a result for the tenant that may not move', RECOVER_S, () => done(hurtAt)('resident'));
+  await fleet.signPolicy(withoutPrevious);
+  await matrix.late('revoked', await probe(primary, 'sync-3'), revoked);
+  await wait(AFTER_S);
+
+  say('no more load; waiting for every job');
+  loading = false;
+  mark('last-sent');
+  await load;
+  await until('every acknowledged job is over', RECOVER_S, () => [...clients.values()].every(({ waiting }) => waiting === 0));
+  mark('drained');
+  await matrix.at(await probe(cells[2] as FleetCell, 'elsewhere'));
+  await until('all cells have all of each other', SETTLE_S, () => cells.every((a) => cells.every((b) => a === b || synced(watching, a.name, b.name))));
+  await Promise.all([...clients.values()].map((one) => one.stop()));
+  clearInterval(sampling);
+
+  say('reading the stores');
+  await watching.stop();
+  const [ofPrimary, ofStandby, sessionsThere, sessionsHere] = await Promise.all([steps(primary), steps(standby), sessionsOf(storeOf(standby)), sessionsOf(storeOf(primary))]);
+  if (scenario.failover) {
+    const common = { tenants: movable, history: recorder.events };
+    recorder.write(...phasesOf({ ...common, direction: 'failover', at: hurtAt, ...(scenario.operator === undefined ? { leaseEnd } : {}), cell: standby.name, steps: ofStandby, sessions: sessionsThere, until: backAt ?? Infinity }));
+    if (backAt !== undefined) recorder.write(...phasesOf({ ...common, direction: 'failback', at: backAt, cell: primary.name, steps: ofPrimary, sessions: sessionsHere, until: Infinity }));
+  }
+  for (const cell of cells) recorder.write(...writesOf(await steps(cell), began), ...await keysOf(storeOf(cell), recorder.now()), ...await rowsOf(storeOf(cell), recorder.now()));
+  const postgres = await versionOf(storeOf(primary));
+  recorder.write({ kind: 'end', at: recorder.now() });
+  return {
+    recorder, digest: await recorder.close(), began, postgres, lags: watching.lags, alarms: watching.alarms, unasked: matrix.unasked, backlogs, marks, missed,
+    refused: [...clients].flatMap(([tenant, { refused }]) => refused.map((one) => ({ tenant, ...one }))),
+  };
+}
+
+/** What `from` has is at `to`, as `from` last told. */
+function synced(watching: Watch, from: string, to: string): boolean {
+  const peer = watching.state(from)?.state.peers.find((one) => one.peer === to);
+  return peer !== undefined && peer.synced && peer.incoming.whole;
+}
