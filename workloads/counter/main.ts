@@ -8,6 +8,9 @@ import { origin, parseCell } from '../protocol/cell.ts';
 import { EpochJudge } from '../protocol/epoch-judge.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
+import { meteredLog } from '../protocol/metered-log.ts';
+import { Metrics } from '../protocol/metrics.ts';
+import { serveMetrics } from '../protocol/metrics-server.ts';
 import { PolicySource } from '../protocol/policy-source.ts';
 import { name as nameSchema } from '../protocol/wire.ts';
 import { startCounter } from './counter.ts';
@@ -24,7 +27,8 @@ if (values.data === undefined || !nameSchema.safeParse(values.name).success) {
   process.stderr.write(USAGE);
   process.exit(2);
 }
-const log = createLog(values.name as string);
+const metrics = new Metrics();
+const log = meteredLog(createLog(values.name as string), metrics);
 
 async function start(data: string): Promise<void> {
   const now = Date.now;
@@ -36,6 +40,8 @@ async function start(data: string): Promise<void> {
   const [keys, attester, sandbox] = await Promise.all([createCounterKeys(), attesterFor(cell, 'counter', data, now, async () => (await policy.current()).policy), createSandbox()]);
   const sessions = new SessionKeeper({ gateway, attester, keys, policy, cell: cell.cell, platform: cell.platform, configDigest, now, log });
   const counter = startCounter({ cell, gateway, sessions, keys, epochs, sandbox, now, log });
+  // Ready: attested, so that it is given jobs. Alive says less: a gateway that is away is no reason to start a counter anew.
+  await serveMetrics({ metrics, collect: async () => metrics.set('ccc_session_live', sessions.live ? 1 : 0), ready: () => sessions.live }, process.env['METRICS_ADDRESS']);
   log.info('ready', { cell: cell.cell, platform: cell.platform, model_digest: sandbox.modelDigest, pid: process.pid });
 
   onStop((signal) => {

@@ -59,6 +59,11 @@ export class SessionKeeper {
     return this.#active;
   }
 
+  /** Whether there is a session to work under. */
+  get live(): boolean {
+    return (this.#active?.expiresAt ?? 0) - seconds(this.#options.now) >= SPENT_SECONDS;
+  }
+
   /** The session that was used; a newer one stays. */
   drop(session: ActiveSession): void {
     if (this.#active === session) this.#active = undefined;

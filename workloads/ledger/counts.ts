@@ -25,12 +25,13 @@ export async function counts({ db, now, cell }: Context): Promise<Counts> {
     const states = await db.selectFrom('jobs').select((e) => ['state', e.fn.countAll<number>().as('n')]).groupBy('state').execute();
     const rest = await db.selectNoFrom((e) => [
       e.selectFrom('jobs').select((q) => q.fn.countAll<number>().as('n')).where('due_at', '<=', now()).as('due'),
+      e.selectFrom('jobs').select((q) => q.fn.min<number | null>('due_at').as('at')).where('due_at', '<=', now()).as('oldestDueAt'),
       e.selectFrom('tenants').select((q) => q.fn.countAll<number>().as('n')).as('tenants'),
       e.selectFrom('audit_heads').select('seq').where('cell', '=', cell).as('auditEntries'),
     ]).executeTakeFirstOrThrow();
     const jobs = zeros();
     for (const row of states) jobs[row.state] = row.n;
-    return { jobs, due: rest.due ?? 0, tenants: rest.tenants ?? 0, auditEntries: rest.auditEntries ?? 0 };
+    return { jobs, due: rest.due ?? 0, ...(rest.oldestDueAt === null ? {} : { oldestDueAt: rest.oldestDueAt }), tenants: rest.tenants ?? 0, auditEntries: rest.auditEntries ?? 0 };
   });
 }
 

@@ -284,6 +284,9 @@ export const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; r
 
 export const isProblemCode = (code: string): code is ProblemCode => Object.hasOwn(PROBLEMS, code);
 
+/** What evidence, messages and policies are refused with, as against all other problems. */
+export const isRefusalCode = (code: string): code is RefusalCode => Object.hasOwn(REFUSALS, code);
+
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
 const TYPE_BASE = 'https://confidential-cat-counter.dev/problems/';
 export const problemType = (code: ProblemCode): string => TYPE_BASE + code.toLowerCase().replaceAll('_', '-');

@@ -2,7 +2,7 @@
  * Servers that speak the APIs of the clouds' stores, each an implementation by others: moto (S3), Azurite (Azure Blob) and fake-gcs-server (Google). They are large, so
  * nothing installs them unasked: `bash tests/ledger/stores/install-engines.sh` puts them below .cache/stores. Absent: a visible skip; with REQUIRE_STORES=1 a failure.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
@@ -12,7 +12,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { execFile } from 'node:child_process';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { openStore } from '../../../workloads/ledger/stores/open.ts';
 import type { StoreUnderTest } from '../blobs-conformance.ts';
@@ -20,12 +19,12 @@ import { entraToken, type Metadata, startMetadata } from './metadata.ts';
 
 const CACHE = fileURLToPath(new URL('../../../.cache/stores/', import.meta.url));
 export const PROGRAMS = {
-  s3: join(CACHE, 'moto/bin/moto_server'),
+  s3: join(CACHE, 'moto/bin/python'),
   azblob: join(CACHE, 'azurite/node_modules/azurite/dist/src/blob/main.js'),
   gs: join(CACHE, 'fake-gcs-server'),
 } as const;
 export type EngineName = keyof typeof PROGRAMS;
-export const here = (name: EngineName): boolean => existsSync(PROGRAMS[name]);
+export const here = (name: EngineName): boolean => existsSync(name === 's3' ? join(CACHE, 'moto/ready') : PROGRAMS[name]);
 
 export interface StoreEngine { open(): Promise<StoreUnderTest>; stop(): Promise<void> }
 
@@ -66,7 +65,7 @@ interface Kind {
 const azure = (): Record<string, string> => ({ authorization: `Bearer ${entraToken(Date.now())}`, 'x-ms-version': '2023-11-03', 'x-ms-date': new Date().toUTCString() });
 const KINDS: Readonly<Record<EngineName, Kind>> = {
   s3: {
-    command: async (port) => [PROGRAMS.s3, ['-H', '127.0.0.1', '-p', String(port)]], scheme: 'http',
+    command: async (port) => [PROGRAMS.s3, ['-m', 'moto.server', '-H', '127.0.0.1', '-p', String(port)]], scheme: 'http',
     url: (base, bucket) => `s3://${bucket}?region=us-east-1&endpoint=${base}`,
     make: (base, bucket) => fetch(`${base}/${bucket}`, { method: 'PUT' }),
     read: (base, bucket, name) => fetch(`${base}/${bucket}/${name}`),

@@ -11,9 +11,9 @@ const URLS = { s3: 's3://bucket-1?region=eu-central-1', azblob: 'azblob://accoun
 type Name = keyof typeof URLS;
 const NAMES = Object.keys(URLS) as Name[];
 const SECRET = 'SECRET';
-const STORED: Readonly<Record<Name, (data: Uint8Array) => Response>> = {
+const STORED: Readonly<Record<Name, () => Response>> = {
   s3: () => new Response(null, { status: 200 }), azblob: () => new Response(null, { status: 201 }),
-  gs: () => Response.json({ md5Hash: 'CY9rzUYh03PK3k6DJie09g==' }), // MD5 of "test"
+  gs: (): Response => Response.json({ md5Hash: 'CY9rzUYh03PK3k6DJie09g==' }), // MD5 of "test"
 };
 const TEST = new TextEncoder().encode('test');
 const DIGEST = digestOf(TEST);
@@ -192,7 +192,7 @@ it('S3: keys of the environment, and those of a pod, come first', async () => {
   expect(keys.sent[0]!.headers.get('authorization')).toContain('Credential=AKIAENV/20261124/eu-central-1/s3/aws4_request');
   let asked: Sent | undefined;
   const pod = await store('s3', (call) => {
-    if (!call.url.startsWith('http://127.0.0.1:9/')) return STORED.s3(TEST);
+    if (!call.url.startsWith('http://127.0.0.1:9/')) return STORED.s3();
     asked = call;
     return Response.json({ AccessKeyId: 'AKIAPOD', SecretAccessKey: 'x', Token: 'y', Expiration: new Date(NOW + 3_600_000).toISOString() });
   }, { credentials: none, env: { AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://127.0.0.1:9/v1/credentials', AWS_CONTAINER_AUTHORIZATION_TOKEN: 'pod-token' } });

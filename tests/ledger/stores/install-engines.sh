@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 mkdir -p .cache/stores && cd .cache/stores
 [ -e azurite/node_modules/azurite ] || npm install --prefix azurite --ignore-scripts --no-audit --no-fund azurite@3.37.0
-[ -x moto/bin/moto_server ] || { python3 -m venv moto && moto/bin/pip install --quiet 'moto[s3,server]==5.2.5'; }
+[ -e moto/ready ] || { python3 -m venv moto && moto/bin/pip install --quiet 'moto[s3,server]==5.2.5' && touch moto/ready; }
 [ -x fake-gcs-server ] || GOBIN="$PWD" go install github.com/fsouza/fake-gcs-server@v1.56.1
