@@ -72,7 +72,6 @@ export class Client {
     world.machinery.call<ReturnType<Gateway['status']>>(this.process, gateway.process, ASK_MS, (answer) => answer(gateway.status(kept)), (said) => {
       if (said === 'unknown') {
         if (world.settings.protections.resubmit) this.#later(() => this.#submit(kept, cell));
-        else this.open -= 1;
         return;
       }
       if (said?.result !== undefined) {

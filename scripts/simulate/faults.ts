@@ -22,6 +22,12 @@ function kill(world: World, cell: CellName): () => void {
   };
 }
 
+const pause = (name: string) => (world: World, cell: CellName): (() => void) => {
+  const process = processesOf(world, cell).find((one) => one.name.startsWith(name));
+  if (process !== undefined) process.asleepUntil = world.now + world.machinery.between(200, 3 * world.settings.leaseMs);
+  return () => { if (process !== undefined) process.asleepUntil = 0; };
+};
+
 /** @param ways which directions are cut */
 const cut = (ways: (cell: CellName, other: string) => readonly string[], others: readonly string[] = CELLS) => (world: World, cell: CellName): (() => void) => {
   const links = others.filter((other) => other !== cell).flatMap((other) => ways(cell, other));
@@ -31,6 +37,16 @@ const cut = (ways: (cell: CellName, other: string) => readonly string[], others:
 
 export const FAULTS: readonly Fault[] = [
   { name: 'kill cell', begin: kill },
+  {
+    name: 'restart all observers',
+    begin(world) {
+      for (const { process } of world.observers) {
+        process.crash();
+        process.start();
+      }
+      return nothing;
+    },
+  },
   {
     name: 'kill process',
     begin(world, cell) {
@@ -59,14 +75,8 @@ export const FAULTS: readonly Fault[] = [
       return () => { process.asleepUntil = 0; };
     },
   },
-  {
-    name: 'pause gateway',
-    begin(world, cell) {
-      const { process } = world.gatewayOf(cell);
-      process.asleepUntil = world.now + world.machinery.between(200, 3 * world.settings.leaseMs);
-      return () => { process.asleepUntil = 0; };
-    },
-  },
+  { name: 'pause gateway', begin: pause('gateway') },
+  { name: 'pause broker', begin: pause('broker') },
   {
     name: 'pause cell',
     begin(world, cell) {
@@ -108,7 +118,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'clocks are set',
     begin(world) {
-      world.setClocks();
+      world.setClocks(world.settings.setMs);
       return nothing;
     },
   },
@@ -144,13 +154,14 @@ export const FORCED: Fault = {
 /** Puts the faults of this seed on the clock. @returns when the last is undone at the latest, milliseconds from now */
 export function plan(world: World): number {
   const { machinery, clockwork, settings } = world;
-  const faults = settings.force ? [FORCED] : Array.from({ length: machinery.between(1, 5) }, () => machinery.random.pick(FAULTS));
+  const possible = settings.faults === undefined ? FAULTS : [...FAULTS, FORCED].filter(({ name }) => settings.faults?.includes(name));
+  const faults = Array.from({ length: machinery.between(1, settings.maxFaults) }, () => machinery.random.pick(possible));
   let last = settings.busyMs;
   for (const { name, begin } of faults) {
     const cell = machinery.random.pick(CELLS);
-    const from = machinery.between(settings.force ? 5_000 : 500, settings.busyMs - 5_000);
+    const from = machinery.between(500, settings.busyMs - 5_000);
     // Most are short; some outlast several leases.
-    const lasts = settings.force ? machinery.between(8_000, 14_000) : machinery.chance(0.5) ? machinery.between(50, 2_000) : machinery.between(2_000, 15_000);
+    const lasts = machinery.chance(0.5) ? machinery.between(50, 2_000) : machinery.between(2_000, 15_000);
     last = Math.max(last, from + lasts);
     clockwork.at(world.now + from, () => {
       world.note(`${name}: ${cell}`);
@@ -172,4 +183,5 @@ export function calm(world: World): void {
     process.asleepUntil = 0;
     process.start();
   }
+  world.setClocks(world.settings.skewMs);
 }

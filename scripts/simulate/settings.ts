@@ -18,8 +18,9 @@ export interface Settings {
   readonly leaseMs: number;
   /** What the owner's directory says. */
   readonly clockBoundMs: number;
-  /** By how much clocks differ at most. */
+  /** By how much clocks differ at most, and by how much once they have been set while faults happen. */
   readonly skewMs: number;
+  readonly setMs: number;
   readonly quorum: number;
   /** Jobs of each tenant. */
   readonly jobs: number;
@@ -27,8 +28,9 @@ export interface Settings {
   readonly busyMs: number;
   /** Milliseconds after the last fault, in which everything must come to an end. */
   readonly settleMs: number;
-  /** The owner may force a failover while two cells are dead. */
-  readonly force: boolean;
+  /** Which faults, by name, and how many at most; `undefined`: any but a forced failover. */
+  readonly faults: readonly string[] | undefined;
+  readonly maxFaults: number;
   readonly protections: Protections;
 }
 
@@ -60,6 +62,7 @@ export const PROTECTED: Protections = {
   alarmWhenDegraded: true,
 };
 
+/** As designed: no seed may find anything. */
 export const SETTINGS: Settings = {
-  tenants: TENANTS, leaseMs: 3_000, clockBoundMs: 250, skewMs: 250, quorum: 2, jobs: 8, busyMs: 25_000, settleMs: 90_000, force: false, protections: PROTECTED,
+  tenants: TENANTS, leaseMs: 3_000, clockBoundMs: 250, skewMs: 250, setMs: 250, quorum: 2, jobs: 8, busyMs: 25_000, settleMs: 90_000, faults: undefined, maxFaults: 5, protections: PROTECTED,
 };

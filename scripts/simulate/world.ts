@@ -60,7 +60,7 @@ export class World {
     this.event({ kind: 'run', at: this.now, scenario: 'random', seed, source: 'simulation', simulatedTees: true });
     for (const cell of CELLS) this.event({ kind: 'cell', cell, cloud: cell, region: cell });
     for (const { tenant, tier, order } of settings.tenants) this.event({ kind: 'tenant', tenant, tier, cells: [...order] });
-    this.setClocks();
+    this.setClocks(settings.skewMs);
     for (const one of processes) one.start();
     for (const client of this.clients) client.process.start();
     for (const from of CELLS) for (const to of CELLS) if (from !== to) this.#replicate(from, to);
@@ -87,9 +87,9 @@ export class World {
     this.#trace?.(`${this.now} ${text}`);
   }
 
-  /** Every machine's clock anew, none further from another than the skew. */
-  setClocks(): void {
-    for (const process of this.processes) process.offset = this.machinery.between(0, this.settings.skewMs);
+  /** Every machine's clock anew, none further from another than so many milliseconds. */
+  setClocks(skewMs: number): void {
+    for (const process of this.processes) process.offset = this.machinery.between(0, skewMs);
   }
 
   holds(cell: string, tenant: string, epoch: number): void {

@@ -1,6 +1,6 @@
 /** The observer's rules, one by one. */
 import { describe, expect, it } from 'vitest';
-import { absorb, giveBack, held, IDLE, plan } from '../../workloads/gateway/epochs-core.ts';
+import { absorb, giveBack, held, IDLE, paces, plan } from '../../workloads/gateway/epochs-core.ts';
 import { type Asked, observe, type Row } from '../../workloads/observer/core.ts';
 import { rulesOf } from './world.ts';
 
@@ -81,7 +81,7 @@ describe('a holder', () => {
   const view = (cell_?: string, epoch = 0) => ({ view: { tenant: 't', epoch, leftMs: 0, released: false, ...(cell_ === undefined ? {} : { cell: cell_ }) } });
   const asking = () => {
     let state = plan(cell, IDLE, 't', NOW).state;
-    for (const observer of ['aws', 'azure']) state = absorb(cell, state, 't', observer, view(), NOW);
+    for (const observer of ['aws', 'azure', 'gcp']) state = absorb(cell, state, 't', observer, view(), NOW);
     const next = plan(cell, state, 't', NOW);
     expect(next.plan.ask.map(({ epoch }) => epoch)).toEqual([1, 1, 1]);
     return next.state;
@@ -109,6 +109,29 @@ describe('a holder', () => {
     expect(back.plan.release).toHaveLength(3);
     const late = absorb(cell, back.state, 't', 'azure', promise('azure'), NOW);
     expect(() => held(cell, absorb(cell, late, 't', 'gcp', promise('gcp'), NOW), 't', NOW)).toThrow(/EPOCH_ABSENT/);
+  });
+
+  it('who has just started hears every observer, for a moment', () => {
+    let state = plan(cell, IDLE, 't', NOW).state;
+    for (const observer of ['aws', 'azure']) state = absorb(cell, state, 't', observer, view(), NOW);
+    const next = plan(cell, state, 't', NOW);
+    expect(next.plan.ask).toEqual([]);
+    expect(plan(cell, next.state, 't', NOW + paces({ leaseMs }).look).plan.ask).toHaveLength(3);
+  });
+
+  it('leaves alone what the owner forced elsewhere, though a majority is free, and stops when it hears of it', () => {
+    const forced = { ...view('gcp', 1_001).view, leftMs: 2_000 };
+    let state = plan(cell, IDLE, 't', NOW).state;
+    for (const observer of ['aws', 'azure']) state = absorb(cell, state, 't', observer, view('gcp', 1), NOW);
+    expect(plan(cell, absorb(cell, state, 't', 'gcp', view('gcp', 1), NOW), 't', NOW).plan.ask).toHaveLength(3);
+    state = absorb(cell, state, 't', 'gcp', { view: forced }, NOW);
+    for (let at = NOW; at < NOW + 1_000; at += 100) expect(plan(cell, state, 't', at).plan.ask).toEqual([]);
+
+    const holding = absorb(cell, absorb(cell, asking(), 't', 'aws', promise('aws'), NOW), 't', 'azure', promise('azure'), NOW);
+    expect(held(cell, plan(cell, holding, 't', NOW).state, 't', NOW).epoch).toBe(1);
+    const stopped = plan(cell, absorb(cell, holding, 't', 'gcp', { denied: forced }, NOW), 't', NOW);
+    expect(() => held(cell, stopped.state, 't', NOW)).toThrow(/EPOCH_FENCED.*need gcp/);
+    expect(stopped.plan.release).toHaveLength(3);
   });
 
   it('with an owner\'s grant one observer is enough, for the epoch granted', () => {

@@ -7,7 +7,7 @@
  *   holding: renews at a third; without a majority it stops serving one clock bound before the end, and asks on
  */
 import { Refusal, refuse } from '../../attestation/refusal.ts';
-import { type EpochGrant, type EpochLease, type EpochPromise, type EpochRules, leaseOf, ms } from '../protocol/epoch.ts';
+import { type EpochGrant, type EpochLease, type EpochPromise, type EpochRules, FORCED_STEP, leaseOf, ms } from '../protocol/epoch.ts';
 import type { EpochView } from '../protocol/observer.ts';
 
 export interface HolderConfig {
@@ -72,6 +72,7 @@ export function held(config: HolderConfig, state: HolderState, tenant: string, n
 }
 
 const holds = (config: HolderConfig, state: HolderState, tenant: string, now: number): EpochLease | undefined => {
+  if (state.promises.length === 0) return undefined;
   try {
     return leaseOf(state.promises.map(({ promise }) => promise), state.grant, config.rules, { tenant, cell: config.cell, now });
   } catch {
@@ -97,6 +98,7 @@ function keepOn(config: HolderConfig, given: HolderState, tenant: string, now: n
   state = { ...state, promises: state.promises.filter(({ promise }) => ms(promise.exp) > now && promise.epoch >= (lease?.epoch ?? 0)) };
   if (lease !== undefined && state.attemptAt !== undefined) state = { ...state, attemptAt: undefined };
   if (lease === undefined && state.attemptAt === undefined) state = { ...state, attemptAt: now };
+  if (grantFor(state, now)?.epoch !== state.epoch && forcedElsewhere(config, state, state.epoch, now)) return giveUp(config, state, tenant, now);
   // The owner's grant names one epoch: no use in giving that one up.
   if (state.attemptAt !== undefined && now - state.attemptAt >= pace.attempt && grantFor(state, now)?.epoch !== state.epoch) return giveUp(config, state, tenant, now);
 
@@ -121,6 +123,13 @@ function giveUp({ cell, rules }: HolderConfig, state: HolderState, tenant: strin
   };
 }
 
+/**
+ * By its owner's grant another cell has an epoch far above this one. A grant stands in for a promise, so a majority may be free all the same: cells that
+ * were dead when it was forced would take over from it when they come back.
+ */
+const forcedElsewhere = ({ cell }: HolderConfig, { views }: HolderState, epoch: number, now: number): boolean =>
+  Object.values(views).some(({ view, at }) => view.cell !== undefined && view.cell !== cell && view.epoch >= epoch + FORCED_STEP / 2 && at + view.leftMs > now);
+
 const grantFor = ({ grant }: HolderState, now: number): EpochGrant | undefined => (grant !== undefined && ms(grant.exp) > now ? grant : undefined);
 
 function standBy(config: HolderConfig, given: HolderState, tenant: string, now: number): { state: HolderState; plan: Plan } {
@@ -130,9 +139,12 @@ function standBy(config: HolderConfig, given: HolderState, tenant: string, now: 
   const free = fresh.filter(({ view, at }) => view.cell === cell || at + view.leftMs <= now);
   const grant = grantFor(given, now);
   const granted = grant !== undefined && grant.epoch > Math.max(given.known, given.burnt);
-  let state: HolderState = { ...given, freeSince: free.length >= rules.quorum - (granted ? 1 : 0) ? (given.freeSince ?? now) : undefined };
+  const forced = !granted && forcedElsewhere(config, given, Math.max(0, ...free.map(({ view }) => view.epoch)), now);
+  let state: HolderState = { ...given, freeSince: !forced && free.length >= rules.quorum - (granted ? 1 : 0) ? (given.freeSince ?? now) : undefined };
   const top = fresh.map(({ view }) => view).reduce<EpochView | undefined>((best, view) => (best === undefined || view.epoch > best.epoch ? view : best), undefined);
-  const wait = granted ? 0 : pace.turn * rank(config, tenant, top);
+  // Who has just started hears all observers out: the slowest may be the one that knows better.
+  const unheard = Object.keys(given.views).length < rules.observers.length;
+  const wait = granted ? 0 : Math.max(pace.turn * rank(config, tenant, top), unheard ? pace.look : 0);
   if (state.freeSince !== undefined && now >= state.retryAt && now - state.freeSince >= wait) {
     // A process of this cell had it: the same epoch goes on.
     const goOn = top !== undefined && top.cell === cell && !top.released && top.epoch >= state.known && top.epoch > state.burnt;
