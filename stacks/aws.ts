@@ -77,7 +77,7 @@ export class AwsStack extends CellStack {
     new Fleets(this, 'fleets', {
       named, lock, account, region, cell, logPrefix, subnets: network.subnets.app, groups: network.groups, image: e.aws.parentImage, instanceTypes: { gateway: e.aws.gatewayInstanceType, broker: e.aws.instanceType, counter: e.aws.instanceType }, enclave: e.aws.enclave, debug: e.debug,
       size: e.aws.fleet, canaryPercent: e.canaryPercent, roles: workloads, autoscalingRole: identity.autoscaling, dataKeyArn: dataKey.arn, infraKeyArn: infraKey.arn, eifBucket: store.eif, imageBucket: store.images, repository: { arn: store.repositoryArn, name: store.repositoryName },
-      database: { host: data.endpoint, readerHost: data.readerEndpoint, resourceId: data.resourceId, ...DATABASE }, edge, waitFor: [...network.endpoints, ...observability.logGroups], tags: { ...tagsOf(e) },
+      database: { host: data.endpoint, resourceId: data.resourceId, ...DATABASE }, edge, waitFor: [...network.endpoints, ...observability.logGroups], tags: { ...tagsOf(e) },
     });
     new Budget(this, 'budget', { named, limit: e.budget.aws, environment: e.name, contact: e.contact, alertTopic });
 

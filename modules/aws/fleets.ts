@@ -39,7 +39,7 @@ export interface FleetsProps {
   readonly eifBucket: Bucket;
   readonly imageBucket: Bucket;
   readonly repository: { readonly arn: string; readonly name: string };
-  readonly database: { readonly host: string; readonly readerHost: string; readonly resourceId: string; readonly name: string; readonly user: string };
+  readonly database: { readonly host: string; readonly resourceId: string; readonly name: string; readonly user: string };
   readonly edge: Edge;
   /** What a boot reaches for: endpoints, log groups. */
   readonly waitFor: readonly ITerraformDependable[];
@@ -47,7 +47,7 @@ export interface FleetsProps {
 }
 
 /** Stand in the user data of gateways for what the database's creation tells. */
-const DATABASE_WORDS = { host: 'LEDGER_WRITER_HOST', readerHost: 'LEDGER_READER_HOST' } as const;
+const DATABASE_WORDS = { host: 'LEDGER_WRITER_HOST' } as const;
 
 export class Fleets extends Construct {
   constructor(scope: Construct, id: string, props: FleetsProps) {
@@ -99,14 +99,14 @@ export class Fleets extends Construct {
         { name: 'cpu', of: 'cpu', target: 60 },
       ],
       // The parent does not see the enclave's CPU: brokers follow what they do.
-      broker: () => [{ name: 'releases', of: 'per-instance', cell: cell.name, metric: CELL_METRICS.releases, target: 6_000 }],
+      broker: () => [{ name: 'releases', of: 'per-instance', cell: cell.name, metric: CELL_METRICS.releases, stat: 'Sum', target: 6_000 }],
       counter: () => [
         { name: 'age', of: 'age', cell: cell.name, metric: CELL_METRICS.oldestDue, target: 30 },
-        { name: 'backlog', of: 'per-instance', cell: cell.name, metric: CELL_METRICS.due, target: 50 },
+        { name: 'backlog', of: 'per-instance', cell: cell.name, metric: CELL_METRICS.due, stat: 'Maximum', target: 50 },
       ],
     };
     for (const role of ['gateway', 'broker', 'counter'] as const) {
-      const colour = (generation: Generation): Colour => ({ min: share(role, generation, size.min), max: share(role, generation, size.max), userData: userData(role, generation), values: role === 'gateway' ? { [DATABASE_WORDS.host]: database.host, [DATABASE_WORDS.readerHost]: database.readerHost } : {}, targetGroups: targets[role](generation) });
+      const colour = (generation: Generation): Colour => ({ min: share(role, generation, size.min), max: share(role, generation, size.max), userData: userData(role, generation), values: role === 'gateway' ? { [DATABASE_WORDS.host]: database.host } : {}, targetGroups: targets[role](generation) });
       const policies = (generation: Generation): Scaling[] => (share(role, generation, size.max) === 0 ? [] : scaling[role](generation));
       new Fleet(this, role, {
         named, role, subnets, group: groups[role], instanceType: instanceTypes[role], image, ...(role === 'gateway' ? {} : { enclave }), diskKeyArn: infraKeyArn, instanceRole: roles[role], permissions: permissions[role], autoscalingRole,

@@ -72,9 +72,11 @@ export class Observability extends Construct {
     const ofCell = { namespace: CELL_NAMESPACE, dimensions: { cell } };
     // Missing is breaching: a gateway that publishes nothing is one of the things this alarm is for.
     watch('oldest-due', 'The oldest due job waits too long, or no gateway says so', { ...ofCell, metricName: CELL_METRICS.oldestDue, stat: 'Maximum', over: oldestDueSeconds, missing: 'breaching', minutes: 5 });
-    watch('release-latency', 'Releases of keys are slow', { ...ofCell, metricName: CELL_METRICS.releaseSeconds, stat: 'p99', over: 2, missing: 'notBreaching', minutes: 5 });
+    watch('release-latency', 'Releases of keys are slow', { ...ofCell, metricName: CELL_METRICS.releaseSeconds, stat: 'Maximum', over: 2, missing: 'notBreaching', minutes: 5 });
     watch('refusals', 'Evidence is refused: a wrong image, an attack, or a policy that lags behind a roll', { ...ofCell, metricName: CELL_METRICS.refusals, stat: 'Sum', over: 10, missing: 'notBreaching', minutes: 3 });
     watch('replication-lag', 'The standby cell lags', { ...ofCell, metricName: CELL_METRICS.lag, stat: 'Maximum', over: 30, missing: 'notBreaching', minutes: 3 });
+    // A peer that is down has no lag that anybody knows.
+    watch('replication-alarms', 'Another cell is down, lost or too far behind', { ...ofCell, metricName: CELL_METRICS.replicationAlarms, stat: 'Maximum', over: 0, missing: 'notBreaching', minutes: 3 });
     watch('unhealthy-gateways', 'Gateways behind the load balancer fail their checks', { namespace: 'AWS/ApplicationELB', metricName: 'UnHealthyHostCount', dimensions: { LoadBalancer: loadBalancerSuffix, TargetGroup: publicTargetSuffix }, stat: 'Maximum', over: 0, missing: 'notBreaching', minutes: 5 });
     for (const role of WORKLOAD_ROLES) {
       watch(`${role}-in-service`, `Too few of ${role} are in service`, { namespace: 'AWS/AutoScaling', metricName: 'GroupInServiceInstances', dimensions: { AutoScalingGroupName: groupName(named, role, 'blue') }, stat: 'Minimum', under: minimum[role], missing: 'breaching', minutes: 10 });

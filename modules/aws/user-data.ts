@@ -20,6 +20,7 @@ import { HOSTS, PORTS } from '../cell-config.ts';
 import { need, needWhole } from '../configuration-error.ts';
 import type { TeeEntry } from '../measurements.ts';
 import { GATEWAY_TLS_PORT } from './network.ts';
+import { CELL_DIMENSIONS } from './scaling.ts';
 
 export const VSOCK = { enclave: 16, kms: 8_000, metadata: 8_002, cell: 9_000, log: 9_001, name: 9_002 } as const;
 export const BOOT_HOOK = 'boot';
@@ -121,7 +122,7 @@ function agent({ logGroup, region }: BootProps, role: string, metrics?: { readon
   const scrape = metrics && {
     prometheus: {
       log_group_name: logGroup, prometheus_config_path: '/etc/ccc/prometheus.yaml',
-      emf_processor: { metric_namespace: metrics.namespace, metric_declaration: [{ source_labels: ['cell'], label_matcher: '.*', dimensions: [['cell']], metric_selectors: ['.*'] }, { source_labels: ['cell'], label_matcher: '.*', dimensions: [['cell', 'code']], metric_selectors: ['^refusals$'] }] },
+      emf_processor: { metric_namespace: metrics.namespace, metric_declaration: [{ source_labels: ['cell'], label_matcher: '.*', dimensions: [['cell']], metric_selectors: ['.*'] }, ...Object.entries(CELL_DIMENSIONS).map(([metric, label]) => ({ source_labels: ['cell'], label_matcher: '.*', dimensions: [['cell', label]], metric_selectors: [`^${metric}$`] }))] },
     },
   };
   return [
@@ -213,7 +214,7 @@ export function gatewayUserData(props: GatewayBootProps): string {
       'chown 1000:1000 /run/ccc/database/pgpass.new', 'mv /run/ccc/database/pgpass.new /run/ccc/database/pgpass',
     ].join('\n')),
     'chmod 0755 /opt/ccc/database-token',
-    oneshot('ccc-database-token', `/opt/ccc/database-token ${database.host} ${database.readerHost}`),
+    oneshot('ccc-database-token', `/opt/ccc/database-token ${database.host}`),
     timer('ccc-database-token', 600),
     file('/etc/ccc/gateway.env', [
       `DATABASE_URL=${url(database.host)}`, `DATABASE_REPLICA_URL=${url(database.readerHost)}`, 'PGPASSFILE=/run/ccc/database/pgpass', `STORE_URL=s3://${imageBucket}?region=${region}`, `AWS_REGION=${region}`, `METRICS_ADDRESS=${HOSTS.gateway}:${PORTS.health}`,

@@ -31,7 +31,7 @@ export function workbook(workspaceId: string, target: number): string {
       { type: 1, name: 'heading', content: { json: `# Cell\nAvailability objective ${(100 * target).toFixed(2)} %. Traces and logs carry ids, never content.` } },
       chart('Share of failed requests', `${LOG} | summarize 1.0 * countif(bad) / count() by bin(TimeGenerated, 5m)`),
       chart('Age of the oldest due job, seconds', 'AppMetrics | where Name == "ccc/oldest_due_seconds" | summarize max(Max) by bin(TimeGenerated, 1m)'),
-      chart('Cats per hour', 'AppMetrics | where Name == "ccc/cats_total" | summarize sum(Sum) by bin(TimeGenerated, 1h)'),
+      chart('Pictures counted per hour', 'AppMetrics | where Name == "ccc/jobs_total" and tostring(Properties.state) == "completed" | summarize sum(Sum) by bin(TimeGenerated, 1h)'),
       chart('Refusals by code', 'AppMetrics | where Name == "ccc/refusals_total" | summarize sum(Sum) by tostring(Properties.code), bin(TimeGenerated, 15m)'),
       chart('Releases of the attested key', 'AZKVAuditLogs | where OperationName == "KeyRelease" | summarize count() by ResultSignature, bin(TimeGenerated, 15m)'),
       chart('Blocked by the firewall', 'AzureDiagnostics | where Category == "FrontDoorWebApplicationFirewallLog" | where action_s == "Block" | summarize count() by ruleName_s, bin(TimeGenerated, 15m)'),

@@ -245,7 +245,7 @@ describe('alarms', () => {
 
   it('shows what the cell does', () => {
     const body = byId(stacks.prod, 'aws_cloudwatch_dashboard', 'observability')['dashboard_body'];
-    for (const metric of ['cats_counted', 'jobs_completed', 'refusals', 'release_seconds', 'oldest_due_seconds', 'RequestCount']) expect(body).toContain(metric);
+    for (const metric of ['jobs_total', 'refusals_total', 'release_p99_seconds', 'oldest_due_seconds', 'RequestCount']) expect(body).toContain(metric);
   });
 });
 

@@ -62,14 +62,16 @@ interface Kind {
   readonly write: (base: string, bucket: string, name: string, data: Uint8Array<ArrayBuffer>) => Promise<Response>;
 }
 
+/** moto wants some signature, and checks none of ours. */
+const signed = { authorization: 'AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0' };
 const azure = (): Record<string, string> => ({ authorization: `Bearer ${entraToken(Date.now())}`, 'x-ms-version': '2023-11-03', 'x-ms-date': new Date().toUTCString() });
 const KINDS: Readonly<Record<EngineName, Kind>> = {
   s3: {
     command: async (port) => [PROGRAMS.s3, ['-m', 'moto.server', '-H', '127.0.0.1', '-p', String(port)]], scheme: 'http',
     url: (base, bucket) => `s3://${bucket}?region=us-east-1&endpoint=${base}`,
     make: (base, bucket) => fetch(`${base}/${bucket}`, { method: 'PUT' }),
-    read: (base, bucket, name) => fetch(`${base}/${bucket}/${name}`),
-    write: (base, bucket, name, body) => fetch(`${base}/${bucket}/${name}`, { method: 'PUT', body }),
+    read: (base, bucket, name) => fetch(`${base}/${bucket}/${name}`, { headers: signed }),
+    write: (base, bucket, name, body) => fetch(`${base}/${bucket}/${name}`, { method: 'PUT', body, headers: signed }),
   },
   azblob: {
     command: async (port, folder) => {
