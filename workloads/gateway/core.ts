@@ -17,6 +17,7 @@ import type { Documents, OwnerDocuments } from './policy.ts';
 import type { RateLimiter } from './rate.ts';
 import type { Sessions } from './sessions.ts';
 import type { MessageStore } from './store.ts';
+import type { Zones } from './zones.ts';
 
 export interface Core {
   readonly cell: CellConfig;
@@ -27,6 +28,7 @@ export interface Core {
   /** Guarded: late is LEDGER_UNAVAILABLE. */
   readonly ledger: Ledger;
   readonly store: MessageStore;
+  readonly zones: Zones;
   readonly documents: OwnerDocuments;
   readonly broker: BrokerClient;
   readonly trust: BrokerTrust;

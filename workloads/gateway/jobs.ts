@@ -22,10 +22,10 @@ async function requireAllowed(core: Core, tenantId: string, context: EncryptionC
   if (context.tenant_id !== tenantId) {
     refuse('TENANT_MISMATCH', 'context.tenant_id', 'Encrypt for the tenant of your API key.', { have: context.tenant_id, need: tenantId });
   }
-  const tenant = await core.ledger.tenant(tenantId);
-  if (tenant === undefined) throw new CccError('TENANT_UNKNOWN', 'Ask the operator.');
-  if (context.compliance_zone !== tenant.zone) {
-    refuse('ZONE_DENIED', 'context.compliance_zone', 'Encrypt for the zone of your tenant.', { have: context.compliance_zone, need: tenant.zone });
+  const zone = await core.zones.of(tenantId);
+  if (zone === undefined) throw new CccError('TENANT_UNKNOWN', 'Ask the operator.');
+  if (context.compliance_zone !== zone) {
+    refuse('ZONE_DENIED', 'context.compliance_zone', 'Encrypt for the zone of your tenant.', { have: context.compliance_zone, need: zone });
   }
   const { policy } = await core.documents.policy();
   const rule = requireZone(policy, tenantId, context.compliance_zone);

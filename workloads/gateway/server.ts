@@ -35,6 +35,7 @@ import { RateLimiter } from './rate.ts';
 import { addRoutes, type Hooks, type Route } from './route.ts';
 import { Sessions } from './sessions.ts';
 import { MessageStore } from './store.ts';
+import { Zones } from './zones.ts';
 
 export interface GatewayOptions {
   readonly ledger: Ledger;
@@ -94,7 +95,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const keyed = gateways === undefined ? undefined : new KeyedTenants(ledger, cell.cell);
   const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, now, log, ...(keyed === undefined ? {} : { ready: (tenant: string) => keyed.has(tenant) }) });
   const core: Core = {
-    cell, configDigest, now, limits, log, ledger, store, documents, broker, trust, collateral: options.collateral,
+    cell, configDigest, now, limits, log, ledger, store, zones: new Zones(ledger), documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),
