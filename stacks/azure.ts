@@ -89,7 +89,7 @@ export class AzureStack extends CellStack {
     const cell = cellFile(e, 'azure');
     const originSecret = `https://${named('key-vault', 'inf')}.vault.azure.net/secrets/origin-tls`;
     const settings: Readonly<Record<WorkloadRole, Readonly<Record<string, string>>>> = {
-      gateway: { CCC_STORE_URL: store.url },
+      gateway: { STORE_URL: store.url },
       broker: { CCC_KEY_URI: attested.dataKeyUri, CCC_ATTESTATION_URI: attested.attestationUri },
       counter: {},
     };

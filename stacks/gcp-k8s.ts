@@ -56,7 +56,7 @@ export class GcpK8sStack extends CellStack {
     const gateways = (generation: Generation, percent: number): Gateways =>
       new Gateways(this, `gateways-${generation}`, {
         namespace: gateway.name, serviceAccount: gateway.serviceAccount, configMap: gateway.configMap, generation, account, image: `${registry}/gateway@${(lock.roles.gateway[generation] ?? lock.roles.gateway.blue).image}`,
-        sqlProxyImage: `${registry}/cloud-sql-proxy@${gcp.mirrored.sqlProxy}`, sqlInstance: `${project}:${region}:${named('cloud-sql', 'ledger')}`, min: shareOf(gcp.gateways.min, percent), max: shareOf(gcp.gateways.max, percent),
+        bucket: named('gcs-bucket', 'ciphertext'), sqlProxyImage: `${registry}/cloud-sql-proxy@${gcp.mirrored.sqlProxy}`, sqlInstance: `${project}:${region}:${named('cloud-sql', 'ledger')}`, min: shareOf(gcp.gateways.min, percent), max: shareOf(gcp.gateways.max, percent),
       });
     const blue = gateways('blue', 100);
     const green = canaryPercent > 0 ? gateways('green', canaryPercent) : undefined;

@@ -50,7 +50,7 @@ export interface GatewayBootProps extends BootProps {
   /** `registry/repository@sha256:...` */
   readonly image: string;
   readonly registry: string;
-  readonly database: { readonly host: string; readonly readerHost: string; readonly name: string; readonly user: string };
+  readonly database: { readonly host: string; readonly name: string; readonly user: string };
   readonly imageBucket: string;
   readonly metricNamespace: string;
 }
@@ -192,9 +192,9 @@ export function gatewayUserData(props: GatewayBootProps): string {
   need(/@sha256:[0-9a-f]{64}$/.test(image), 'gateway image', image, 'a reference by digest');
   const url = (host: string): string => `postgres://${database.user}@${host}:5432/${database.name}?sslmode=verify-full&sslrootcert=/etc/ccc/rds-ca.pem`;
   const run = [
-    '/usr/bin/podman run --rm --name gateway --network host --read-only --tmpfs /tmp --cap-drop all --security-opt no-new-privileges --user 1000:1000 --env-file /etc/ccc/gateway.env --log-driver none',
+    '/usr/bin/podman run --rm --name gateway --network host --read-only --tmpfs /tmp --cap-drop all --security-opt no-new-privileges --user 10001:10001 --env-file /etc/ccc/gateway.env --log-driver none',
     `--add-host ${HOSTS.gateway}:ADDRESS -v /var/lib/ccc:/var/lib/ccc -v /run/ccc/database:/run/ccc/database:ro -v /etc/ccc/rds-ca.pem:/etc/ccc/rds-ca.pem:ro ${image}`,
-    'node workloads/gateway/main.ts --data /var/lib/ccc',
+    '--data /var/lib/ccc',
   ].join(' ');
   return [
     ...head(props),
@@ -206,25 +206,25 @@ export function gatewayUserData(props: GatewayBootProps): string {
     `aws ecr get-login-password | podman login --username AWS --password-stdin ${registry}`,
     `podman pull --quiet ${image}`,
     '# No password of the database anywhere: a token of IAM, good for 15 minutes, which the driver reads again for each connection.',
-    'install -d -o 1000 -g 1000 -m 0700 /run/ccc/database',
+    'install -d -o 10001 -g 10001 -m 0700 /run/ccc/database',
     file('/opt/ccc/database-token', [
       '#!/bin/bash', 'set -euo pipefail', 'umask 077', `export AWS_DEFAULT_REGION=${region}`, 'for host in "$@"; do',
       `  token=$(aws rds generate-db-auth-token --hostname "$host" --port 5432 --username ${database.user} | sed 's/[\\\\:]/\\\\&/g')`,
       `  printf '%s:5432:${database.name}:${database.user}:%s\\n' "$host" "$token"`, 'done > /run/ccc/database/pgpass.new',
-      'chown 1000:1000 /run/ccc/database/pgpass.new', 'mv /run/ccc/database/pgpass.new /run/ccc/database/pgpass',
+      'chown 10001:10001 /run/ccc/database/pgpass.new', 'mv /run/ccc/database/pgpass.new /run/ccc/database/pgpass',
     ].join('\n')),
     'chmod 0755 /opt/ccc/database-token',
     oneshot('ccc-database-token', `/opt/ccc/database-token ${database.host}`),
     timer('ccc-database-token', 600),
     file('/etc/ccc/gateway.env', [
-      `DATABASE_URL=${url(database.host)}`, `DATABASE_REPLICA_URL=${url(database.readerHost)}`, 'PGPASSFILE=/run/ccc/database/pgpass', `STORE_URL=s3://${imageBucket}?region=${region}`, `AWS_REGION=${region}`, `METRICS_ADDRESS=${HOSTS.gateway}:${PORTS.health}`,
+      `DATABASE_URL=${url(database.host)}`, 'PGPASSFILE=/run/ccc/database/pgpass', `STORE_URL=s3://${imageBucket}?region=${region}`, `AWS_REGION=${region}`, `METRICS_ADDRESS=${HOSTS.gateway}:${PORTS.health}`,
     ].join('\n')),
     '# The hop from the load balancer is TLS; it checks no names, so a certificate of this boot will do.',
     'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=' + HOSTS.gateway + ' -keyout /run/ccc/tls.key -out /run/ccc/tls.crt',
     unit('ccc-tls', `/usr/bin/socat OPENSSL-LISTEN:${GATEWAY_TLS_PORT},fork,reuseaddr,cert=/run/ccc/tls.crt,key=/run/ccc/tls.key,verify=0,openssl-min-proto-version=TLS1.2 TCP:${HOSTS.gateway}:${PORTS.public}`),
     unit('ccc-gateway', run, ['StandardOutput=append:/var/log/ccc/gateway.log', 'StandardError=inherit', 'ExecStop=/usr/bin/podman stop --time 30 gateway', 'TimeoutStopSec=60']),
     'sed -i "s/ADDRESS/$address/" /etc/systemd/system/ccc-gateway.service',
-    'chown -R 1000:1000 /var/lib/ccc',
+    'chown -R 10001:10001 /var/lib/ccc',
     ...watch(props, 'gateway', `${answers(`http://${HOSTS.gateway}:${PORTS.public}/v1/health`)}`),
     ...agent(props, 'gateway', { namespace: metricNamespace, cell }),
     'systemctl daemon-reload',

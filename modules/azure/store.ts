@@ -61,7 +61,7 @@ export class Store extends Construct {
     needWhole('store.lockDays', lockDays, 1, 30, 'days');
     needWhole('store.keepDays', keepDays, lockDays + 1, 3_653, 'days');
     this.account = storageAccount(this, 'account', { ...account, part: 'store' });
-    this.url = `https://${account.scope.named('storage-account', 'store')}.blob.core.windows.net/messages`;
+    this.url = `azblob://${account.scope.named('storage-account', 'store')}/messages`;
     this.container = new StorageContainer(this, 'messages', { name: 'messages', storageAccountId: this.account.id, containerAccessType: 'private', lifecycle: guarded(account.scope.protect) });
     new StorageContainerImmutabilityPolicy(this, 'messages-immutability', { storageContainerResourceManagerId: this.container.resourceManagerId, immutabilityPeriodInDays: lockDays, locked: lock === 'irreversible', protectedAppendWritesAllEnabled: false });
     new StorageManagementPolicy(this, 'messages-lifecycle', {

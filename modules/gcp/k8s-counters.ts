@@ -45,7 +45,8 @@ export class Counters extends Construct {
     const name = `counter-${teeLabel(tee)}-${generation}`;
     const labels = labelsOf('counter', { ...colourLabel(generation), [TEE_LABEL]: teeLabel(tee) });
     const resources = { cpu: '2', memory: '6Gi', [TEE_RESOURCE[tee]]: '1' };
-    const probe = { httpGet: { path: '/v1/health', port: String(PORTS.health), scheme: 'HTTP' }, periodSeconds: 10, timeoutSeconds: 3, failureThreshold: 3 };
+    // Alive is the process; ready is its attested session. A gateway that is away must not restart counters.
+    const probe = (path: '/v1/live' | '/v1/health') => ({ httpGet: { path, port: String(PORTS.health), scheme: 'HTTP' }, periodSeconds: 10, timeoutSeconds: 3, failureThreshold: 3 });
 
     const deployment = new DeploymentV1(this, 'deployment', {
       metadata: { name, namespace, labels }, waitForRollout: true, timeouts: { create: '20m', update: '20m' },
@@ -59,9 +60,11 @@ export class Counters extends Construct {
             nodeSelector: { [ROLE_LABEL]: 'counter', [TEE_LABEL]: teeLabel(tee), 'cloud.google.com/gke-confidential-nodes-instance-type': tee }, toleration: [{ key: COUNTER_TAINT.key, operator: 'Equal', value: COUNTER_TAINT.value, effect: 'NoSchedule' }],
             topologySpreadConstraint: spreadOverZones(labels), securityContext: podSecurity,
             container: [{
-              name: 'counter', image: props.image, imagePullPolicy: 'IfNotPresent', args: ['--data', DATA_FOLDER], port: [{ name: 'health', containerPort: PORTS.health, protocol: 'TCP' }],
+              name: 'counter', image: props.image, imagePullPolicy: 'IfNotPresent', args: ['--data', DATA_FOLDER, '--name', '$(POD_NAME)'],
+              env: [{ name: 'POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } }, { name: 'METRICS_ADDRESS', value: `0.0.0.0:${PORTS.health}` }],
+              port: [{ name: 'health', containerPort: PORTS.health, protocol: 'TCP' }],
               // Requests are limits and cores are whole: the pod has its cores to itself.
-              resources: { requests: resources, limits: resources }, securityContext: containerSecurity, volumeMount: dataMounts, livenessProbe: probe, readinessProbe: probe, startupProbe: { ...probe, periodSeconds: 5, failureThreshold: 60 },
+              resources: { requests: resources, limits: resources }, securityContext: containerSecurity, volumeMount: dataMounts, livenessProbe: probe('/v1/live'), readinessProbe: probe('/v1/health'), startupProbe: { ...probe('/v1/live'), periodSeconds: 5, failureThreshold: 60 },
             }],
             volume: dataVolumes(props.configMap),
           },

@@ -18,6 +18,8 @@ export interface GatewaysProps {
   /** With digests. */
   readonly image: string;
   readonly sqlProxyImage: string;
+  /** Bucket of the ciphertext. */
+  readonly bucket: string;
   /** `project:region:instance`. */
   readonly sqlInstance: string;
   /** Address of the Google account that gateways are: their name in PostgreSQL is this without `.gserviceaccount.com`. */
@@ -43,7 +45,7 @@ export class Gateways extends Construct {
     const gateway: DeploymentV1SpecTemplateSpecContainer = {
       name: 'gateway', image: props.image, imagePullPolicy: 'IfNotPresent', args: ['--data', DATA_FOLDER],
       // To the connector over the pod's own loopback; from there on it is TLS with client certificates.
-      env: [{ name: 'DATABASE_URL', value: `postgres://${user}@127.0.0.1:5432/ccc` }],
+      env: [{ name: 'DATABASE_URL', value: `postgres://${user}@127.0.0.1:5432/ccc` }, { name: 'STORE_URL', value: `gs://${props.bucket}` }],
       port: [{ name: 'public', containerPort: PORTS.public, protocol: 'TCP' }, { name: 'internal', containerPort: PORTS.internal, protocol: 'TCP' }],
       resources: { requests: { cpu: '1', memory: '1Gi' }, limits: { cpu: '2', memory: '1Gi' } }, securityContext: containerSecurity, volumeMount: dataMounts,
       // Alive is the port; ready is what the cell says of itself, database and broker included.

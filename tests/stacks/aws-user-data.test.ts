@@ -18,7 +18,7 @@ const boot = { region: 'eu-central-1', autoscalingGroup: 'ccc-prod-broker-blue',
 const enclave = { ...boot, role: 'broker' as const, measurements, cpus: 4, memoryMib: 8_192, debug: false };
 const image = `333333333333.dkr.ecr.eu-central-1.amazonaws.com/ccc-prod-gateway@sha256:${'a'.repeat(64)}`;
 const gateway = {
-  ...boot, autoscalingGroup: 'ccc-prod-gateway-blue', cell: cell.name, image, registry: '333333333333.dkr.ecr.eu-central-1.amazonaws.com', database: { host: 'writer.example', readerHost: 'reader.example', name: 'ccc', user: 'ccc_gateway' }, imageBucket: 'ccc-prod-images-p1x8', metricNamespace: 'ccc',
+  ...boot, autoscalingGroup: 'ccc-prod-gateway-blue', cell: cell.name, image, registry: '333333333333.dkr.ecr.eu-central-1.amazonaws.com', database: { host: 'writer.example', name: 'ccc', user: 'ccc_gateway' }, imageBucket: 'ccc-prod-images-p1x8', metricNamespace: 'ccc',
 };
 
 let root: string;
@@ -113,7 +113,8 @@ describe('the boot of a gateway', () => {
     expect(machine.calls).toContain(`podman pull --quiet ${image}`);
     const unit = await machine.read('etc/systemd/system/ccc-gateway.service');
     expect(unit).toContain('--add-host gateway.ccc.internal:10.22.10.7 ');
-    expect(unit).toContain(`${image} node workloads/gateway/main.ts --data `);
+    expect(unit).toContain(`${image} --data `);
+    expect(unit).not.toContain('main.ts');
     expect(unit).toMatch(/--read-only .*--cap-drop all .*no-new-privileges/);
     const environment = await machine.read('etc/ccc/gateway.env');
     expect(environment).toMatch(/^DATABASE_URL=postgres:\/\/ccc_gateway@writer\.example:5432\/ccc\?sslmode=verify-full&/m);

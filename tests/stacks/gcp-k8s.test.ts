@@ -1,4 +1,5 @@
 /** The Kubernetes objects of a cell on Google Cloud, read from the JSON that is deployed. */
+import './light.ts';
 import { App } from 'cdktf';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -53,7 +54,7 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
       expect(container.resources.requests).toEqual(container.resources.limits);
       expect(pod.node_selector['cloud.google.com/gke-confidential-nodes-instance-type']).toBe(tee === 'snp' ? 'SEV_SNP' : 'TDX');
       expect(container.image.split('@')[1]).toBe(entriesOf(lock, 'counter')[colour === 'blue' ? 0 : 1]?.image);
-      expect(container.env).toBeUndefined();
+      expect(container.env.map((entry: Json) => entry.name)).toEqual(['POD_NAME', 'METRICS_ADDRESS']);
     }
   });
 
@@ -91,14 +92,14 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
       const pod = podOf(deployment);
       expect(pod.volume.find((v: Json) => v.name === 'cell').config_map.name).toBe(maps[0].metadata.name);
       expect(pod.container[0].volume_mount).toContainEqual({ name: 'cell', mount_path: '/var/lib/ccc/cell.json', sub_path: 'cell.json', read_only: true });
-      expect(pod.container[0].args).toEqual(['--data', '/var/lib/ccc']);
+      expect(pod.container[0].args).toEqual(counters.includes(deployment) ? ['--data', '/var/lib/ccc', '--name', '$(POD_NAME)'] : ['--data', '/var/lib/ccc']);
     }
   });
 
   test('the gateway\'s database is the connector beside it, with no password', () => {
     for (const deployment of gateways) {
       const [gateway, connector] = podOf(deployment).container;
-      expect(gateway.env).toEqual([{ name: 'DATABASE_URL', value: `postgres://ccc-${name}-gateway%40${environment.gcp.project}.iam@127.0.0.1:5432/ccc` }]);
+      expect(gateway.env).toEqual([{ name: 'DATABASE_URL', value: `postgres://ccc-${name}-gateway%40${environment.gcp.project}.iam@127.0.0.1:5432/ccc` }, { name: 'STORE_URL', value: `gs://${all(cloud, 'google_storage_bucket').find((bucket) => String(bucket.name).includes('ciphertext'))?.name}` }]);
       expect(connector.args).toEqual(expect.arrayContaining(['--auto-iam-authn', '--private-ip', '--address=127.0.0.1', `${environment.gcp.project}:${environment.gcp.region}:ccc-${name}-ledger-${environment.uid}`]));
     }
     expect(all(cloud, 'google_sql_database_instance').map((db) => db.name)).toContain(`ccc-${name}-ledger-${environment.uid}`);
