@@ -1,12 +1,14 @@
 /** The gateway's process: `node workloads/gateway/main.ts --data FOLDER`, with DATABASE_URL in the environment. */
 import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bytes } from '../../attestation/bytes.ts';
 import { createSupply } from '../../attestation/collateral/supply.ts';
 import { openLedger } from '../ledger/ledger.ts';
+import { surroundings } from '../ledger/stores/http.ts';
 import { openStore } from '../ledger/stores/open.ts';
 import { endpointsOf, origin, parseCell } from '../protocol/cell.ts';
 import { readKeyFile } from '../protocol/key-file.ts';
@@ -18,6 +20,7 @@ import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
 import { openPeers, peersSchema } from './peers.ts';
 import type { Documents } from './policy.ts';
+import { PUSH_MS, pusher } from './push.ts';
 import { createGateway } from './server.ts';
 
 const PAGE = fileURLToPath(new URL('../client/web/dist', import.meta.url));
@@ -63,12 +66,12 @@ async function main(): Promise<void> {
   const peersConfig = peersFile === undefined ? undefined : peersSchema.parse(JSON.parse(peersFile));
   const peers = peersConfig === undefined || cellKey === undefined ? undefined
     : openPeers({ config: peersConfig, url, cell: cell.cell, key: cellKey.privateKey, blobs: own, maxBytes: LIMITS.messageBytes, now: Date.now, log });
-  const ledger = await openLedger({ url, now: Date.now, cell: cell.cell, ...(peers === undefined ? {} : { replication: peers.replication, gateways: peers.gateways }) });
+  const ledger = await openLedger({ url, now: Date.now, cell: cell.cell, ...(peers === undefined ? {} : { replication: peers.replication }) });
   const disconnect = peers?.start();
   const page = values.page ?? PAGE;
   const collateral = createSupply({ folder: at('collateral/gateway'), endpoints: endpointsOf(cell), now: Date.now, onError: (error) => log.warn('collateral not refreshed', errorFields(error)) });
   const gateway = await createGateway({
-    ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget, replication: peers.replication }, observers: peersConfig?.observers }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
+    ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget, replication: peers.replication, gateways: peers.gateways }, observers: peersConfig?.observers }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
       if (policy !== undefined) await replaceFile(at('policy.jws'), policy);
@@ -78,6 +81,9 @@ async function main(): Promise<void> {
   });
 
   const stops = [collateral.keepCurrent(), every(LIMITS.sweepMs, 'jobs', () => gateway.sweep()), every(LIMITS.orphanSweepMs, 'store', () => gateway.sweepOrphans())];
+  const { metrics, collect = async () => {} } = gateway.metrics;
+  const push = pusher({ metrics, collect, instance: hostname(), around: surroundings() });
+  if (push !== undefined) stops.push(every(PUSH_MS, 'metrics', push));
   onStop((signal) => {
     log.info('stopping', { signal });
     for (const end of stops) end();

@@ -54,7 +54,9 @@ export async function release(deps: ReleaseDeps, session: BrokerSession, policy:
   try {
     for (const item of items) judged.push(await judge(item, session, place, policy, keysOf, epochOf));
     const receipts = await record(deps.receipts, session, place, judged);
-    return { items: await Promise.all(judged.map((each, i) => answer(each, receipts[i], session, deps))) };
+    // With other cells, a key of theirs may be on its way: the job waits for it.
+    const comes = (code: string): boolean => code === 'KEY_UNKNOWN' && policy.directoryRevision !== undefined;
+    return { items: await Promise.all(judged.map((each, i) => answer(each, receipts[i], session, deps, (code) => PERMANENT.has(code) && !comes(code)))) };
   } finally {
     for (const { opened } of judged) opened?.dataKey.fill(0);
     for (const keys of await Promise.allSettled(keyrings.values())) if (keys.status === 'fulfilled') wipe(keys.value);
@@ -132,7 +134,7 @@ function entry({ item, parsed, opened, epoch, error }: Judged, session: BrokerSe
   };
 }
 
-async function answer({ item, parsed, opened, epoch, error }: Judged, receipt: string | undefined, session: BrokerSession, { epochs }: Pick<ReleaseDeps, 'epochs'>): Promise<Answer> {
+async function answer({ item, parsed, opened, epoch, error }: Judged, receipt: string | undefined, session: BrokerSession, { epochs }: Pick<ReleaseDeps, 'epochs'>, isPermanent: (code: string) => boolean): Promise<Answer> {
   const { job_id } = item;
   try {
     if (parsed === undefined || opened === undefined || epoch === undefined) throw error;
@@ -144,6 +146,6 @@ async function answer({ item, parsed, opened, epoch, error }: Judged, receipt: s
     return { job_id, ok: true, data_key, receipt };
   } catch (failure) {
     const problem = toProblem(failure);
-    return { job_id, ok: false, permanent: PERMANENT.has(problem.code), problem };
+    return { job_id, ok: false, permanent: isPermanent(problem.code), problem };
   }
 }
