@@ -32,7 +32,7 @@ export interface StackResult {
 /** Plans a stack whose providers are taken away, in a folder of its own. */
 export function planHollow(folder: string, stack: Json): string[] {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'main.tf.json'), JSON.stringify(hollow(stack)));
+  writeFileSync(join(folder, 'main.tf.json'), JSON.stringify(hollow(stack), null, 1));
   const { ok, problems, output } = terraform(folder, ['plan', '-json', '-input=false', '-lock=false']);
   return ok ? [] : problems.length > 0 ? [...problems] : [output.trim().slice(-500)];
 }
@@ -42,7 +42,7 @@ function planMocked(folder: string, stack: Json, installed: string): string[] {
   mkdirSync(folder, { recursive: true });
   const { terraform: settings, ...rest } = stack as { terraform: { [key: string]: Json } };
   const { backend: _, ...kept } = settings;
-  writeFileSync(join(folder, 'cdk.tf.json'), JSON.stringify({ ...rest, terraform: kept }));
+  writeFileSync(join(folder, 'cdk.tf.json'), JSON.stringify({ ...rest, terraform: kept }, null, 1));
   writeFileSync(join(folder, 'cdk.tftest.json'), JSON.stringify(planTest(stack)));
   cpSync(join(installed, '.terraform'), join(folder, '.terraform'), { recursive: true, verbatimSymlinks: true });
   cpSync(join(installed, '.terraform.lock.hcl'), join(folder, '.terraform.lock.hcl'));
