@@ -1,4 +1,5 @@
 /** What is particular to the AWS stacks. The rules that hold for every cloud are in tests/rules. */
+import './light.ts';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
 /** The policies that Azure evaluates, from the bytes that are deployed. */
+import './light.ts';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';

@@ -1,4 +1,5 @@
 /** What is specific to the Azure cell: what its VMs start with, who talks to whom, names, weights, refusals. Rules of all clouds are in tests/rules. */
+import './light.ts';
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

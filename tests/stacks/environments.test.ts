@@ -1,4 +1,5 @@
 /** Bad configuration stops the synthesis with one error that names the field. */
+import './light.ts';
 import { App } from 'cdktf';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
 /** Values that a cell on Google Cloud cannot have stop the synthesis with the field's name. */
+import './light.ts';
 import { App, TerraformStack } from 'cdktf';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
 /** Who may use the attested key on Google Cloud: the condition and the attributes, evaluated on claims of genuine tokens, from the bytes that are deployed. */
+import './light.ts';
 import { Environment, evaluate } from '@marcbachmann/cel-js';
 import { App } from 'cdktf';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -1,4 +1,5 @@
 /** What a cell on Google Cloud must have beyond the reviewer's rules that hold for every cloud (tests/rules): read from the JSON that is deployed. */
+import './light.ts';
 import { evaluate } from '@marcbachmann/cel-js';
 import { App } from 'cdktf';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
