@@ -45,7 +45,7 @@ export class Gateways extends Construct {
     const gateway: DeploymentV1SpecTemplateSpecContainer = {
       name: 'gateway', image: props.image, imagePullPolicy: 'IfNotPresent', args: ['--data', DATA_FOLDER],
       // To the connector over the pod's own loopback; from there on it is TLS with client certificates.
-      env: [{ name: 'DATABASE_URL', value: `postgres://${user}@127.0.0.1:5432/ccc` }, { name: 'STORE_URL', value: `gs://${props.bucket}` }],
+      env: [{ name: 'DATABASE_URL', value: `postgres://${user}@127.0.0.1:5432/ccc` }, { name: 'STORE_URL', value: `gs://${props.bucket}` }, { name: 'METRICS_PUSH', value: `google:${props.sqlInstance.split(':')[0]}` }],
       port: [{ name: 'public', containerPort: PORTS.public, protocol: 'TCP' }, { name: 'internal', containerPort: PORTS.internal, protocol: 'TCP' }],
       resources: { requests: { cpu: '1', memory: '1Gi' }, limits: { cpu: '2', memory: '1Gi' } }, securityContext: containerSecurity, volumeMount: dataMounts,
       // Alive is the port; ready is what the cell says of itself, database and broker included.

@@ -99,7 +99,7 @@ describe.each(ENVIRONMENT_NAMES)('%s', (name) => {
   test('the gateway\'s database is the connector beside it, with no password', () => {
     for (const deployment of gateways) {
       const [gateway, connector] = podOf(deployment).container;
-      expect(gateway.env).toEqual([{ name: 'DATABASE_URL', value: `postgres://ccc-${name}-gateway%40${environment.gcp.project}.iam@127.0.0.1:5432/ccc` }, { name: 'STORE_URL', value: `gs://${all(cloud, 'google_storage_bucket').find((bucket) => String(bucket.name).includes('ciphertext'))?.name}` }]);
+      expect(gateway.env).toEqual([{ name: 'DATABASE_URL', value: `postgres://ccc-${name}-gateway%40${environment.gcp.project}.iam@127.0.0.1:5432/ccc` }, { name: 'STORE_URL', value: `gs://${all(cloud, 'google_storage_bucket').find((bucket) => String(bucket.name).includes('ciphertext'))?.name}` }, { name: 'METRICS_PUSH', value: `google:${environment.gcp.project}` }]);
       expect(connector.args).toEqual(expect.arrayContaining(['--auto-iam-authn', '--private-ip', '--address=127.0.0.1', `${environment.gcp.project}:${environment.gcp.region}:ccc-${name}-ledger-${environment.uid}`]));
     }
     expect(all(cloud, 'google_sql_database_instance').map((db) => db.name)).toContain(`ccc-${name}-ledger-${environment.uid}`);

@@ -31,7 +31,7 @@ const azureImage = `registry.azurecr.io/ccc-ROLE@${imageDigest}`;
 
 const awsGateway = gatewayUserData({
   region: 'eu-central-1', autoscalingGroup: 'g', logGroup: 'l', cellJson: cellFile(environment, 'aws').json, eifBucket: 'eif', cell: 'aws-prod', image: `r/ccc@${imageDigest}`, registry: 'r',
-  database: { host: 'w.example', readerHost: 'r.example', name: 'ccc', user: 'ccc_gateway' }, imageBucket: 'images-bucket', metricNamespace: 'CCC',
+  database: { host: 'w.example', name: 'ccc', user: 'ccc_gateway' }, imageBucket: 'images-bucket', metricNamespace: 'CCC',
 });
 const awsEnclave = (role: 'broker' | 'counter') => enclaveUserData({
   region: 'eu-central-1', autoscalingGroup: 'g', logGroup: 'l', cellJson: cellFile(environment, 'aws').json, eifBucket: 'eif', role, measurements: placeholderEntry(role).nitro, cpus: 2, memoryMib: 4096, debug: false,
