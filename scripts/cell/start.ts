@@ -3,6 +3,7 @@ import { startPostgres } from '../../workloads/ledger/postgres.ts';
 import { ensureDefaultModel } from '../../workloads/detectors/model.ts';
 import { origin } from '../../workloads/protocol/cell.ts';
 import type { Log } from '../../workloads/protocol/log.ts';
+import { metricsAddress } from '../../workloads/protocol/metrics-server.ts';
 import { UserError } from '../cli/output.ts';
 import { claimFolder } from './claim.ts';
 import { at, makeFolders } from './folder.ts';
@@ -53,6 +54,10 @@ async function untilReady(url: string, processes: readonly Supervised[], folder:
   }
 }
 
+/** Which store, and credentials for it: the gateway's alone. */
+const STORE_VARIABLES = ['STORE_URL', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN', 'AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', 'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE', 'AWS_EC2_METADATA_SERVICE_ENDPOINT', 'GCE_METADATA_HOST'] as const;
+const given = (names: readonly string[]): Record<string, string> => (process.env['STORE_URL'] ? Object.fromEntries(names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] as string]]))) : {});
+
 export async function startCell(folder: string, options: StartOptions): Promise<RunningCell> {
   const say = options.onProgress ?? (() => {});
   await makeFolders(folder);
@@ -75,8 +80,12 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     const vendors = await startVendors(prepared.cell, prepared.machines, options.now ?? Date.now);
     stops.push(async () => vendors?.stop());
 
+    const metrics = metricsAddress(process.env['METRICS_ADDRESS']);
     const program = (role: string, name: string, args: string[] = [], env: Record<string, string> = {}) => {
-      const started = supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env }, folder, options.log);
+      // The gateway's is the one that was given; the others follow it, port by port, in the order of their start.
+      const port = role === 'gateway' ? 0 : running.filter((other) => other.name !== 'gateway').length + 1;
+      const shown: Record<string, string> = metrics === undefined ? {} : { METRICS_ADDRESS: `${metrics.host.includes(':') ? `[${metrics.host}]` : metrics.host}:${metrics.port + port}` };
+      const started = supervise({ name, script: `workloads/${role}/main.ts`, args: ['--data', folder, ...args], env: { ...shown, ...env } }, folder, options.log);
       running.push(started);
       return started;
     };
@@ -89,7 +98,7 @@ export async function startCell(folder: string, options: StartOptions): Promise<
     say('starting gateway, broker and counters');
     const broker = program('broker', 'broker');
     const [database] = await Promise.all([starting, page]);
-    const gateway = program('gateway', 'gateway', options.leaseMs === undefined ? [] : ['--lease-ms', String(options.leaseMs)], { DATABASE_URL: database.url });
+    const gateway = program('gateway', 'gateway', options.leaseMs === undefined ? [] : ['--lease-ms', String(options.leaseMs)], { DATABASE_URL: database.url, ...given(STORE_VARIABLES) });
     await detector;
     const counters = Array.from({ length: options.counters }, (_, i) => program('counter', `counter-${i + 1}`, ['--name', `counter-${i + 1}`]));
     const processes = [gateway, broker, ...counters];

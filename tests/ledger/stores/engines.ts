@@ -26,7 +26,14 @@ export const PROGRAMS = {
 export type EngineName = keyof typeof PROGRAMS;
 export const here = (name: EngineName): boolean => existsSync(name === 's3' ? join(CACHE, 'moto/ready') : PROGRAMS[name]);
 
-export interface StoreEngine { open(): Promise<StoreUnderTest>; stop(): Promise<void> }
+export interface StoreEngine {
+  /** Of a new bucket. */
+  open(): Promise<StoreUnderTest>;
+  /** STORE_URL of a new bucket, for a process with `env`. */
+  bucket(): Promise<string>;
+  readonly env: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -104,10 +111,16 @@ export async function startStore(name: EngineName): Promise<StoreEngine> {
   const base = `${kind.scheme}://localhost:${port}`;
   const metadata: Metadata = await startMetadata();
   await started(child, () => fetch(base));
+  const made = async (): Promise<string> => {
+    const bucket = `ccc-${randomUUID()}`;
+    await ok(kind.make(base, bucket));
+    return bucket;
+  };
   return {
+    env: metadata.env,
+    bucket: async () => kind.url(base, await made()),
     async open() {
-      const bucket = `ccc-${randomUUID()}`;
-      await ok(kind.make(base, bucket));
+      const bucket = await made();
       return {
         blobs: await openStore({ url: kind.url(base, bucket), folder, around: { env: metadata.env } }),
         async damage(digest, change) {
