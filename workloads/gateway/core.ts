@@ -16,6 +16,7 @@ import type { Load } from './load.ts';
 import type { Documents, OwnerDocuments } from './policy.ts';
 import type { RateLimiter } from './rate.ts';
 import type { Sessions } from './sessions.ts';
+import type { Standbys } from './standby.ts';
 import type { MessageStore } from './store.ts';
 import type { Zones } from './zones.ts';
 
@@ -39,6 +40,7 @@ export interface Core {
   readonly epochs: Epochs;
   /** To other cells, where there are some. */
   readonly replication: Replication | undefined;
+  readonly standbys: Standbys;
   readonly keyed: KeyedTenants | undefined;
   readonly collateral: CollateralSupply | undefined;
   readonly keepDocuments: (documents: Documents) => Promise<void>;

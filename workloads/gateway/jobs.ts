@@ -48,10 +48,11 @@ async function wrappedTo(core: Core, tenantId: string, message: ParsedMessage): 
 }
 
 /** How far a tenant's job must have got before it is acknowledged: by the owner's directory, to the next cell of the tenant's order. */
-function placement({ cell, documents }: Core, tenantId: string): { tier: Tier; standby?: string } {
+async function placement({ cell, documents, standbys }: Core, tenantId: string): Promise<{ tier: Tier; standby?: string }> {
   const orders = documents.knownDirectory?.directory.tenants ?? [];
   const entry = orders.find(({ tenant }) => tenant === tenantId) ?? orders.find(({ tenant }) => tenant === '*');
-  const standby = entry?.order.find((name) => name !== cell.cell);
+  const others = (entry?.order ?? []).filter((name) => name !== cell.cell);
+  const standby = entry?.tier === 'sync' ? await standbys.of(others) : others[0];
   return { tier: entry?.tier ?? 'async', ...(standby === undefined ? {} : { standby }) };
 }
 
@@ -74,7 +75,7 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
     await requireAllowed(core, tenantId, parsed.context);
     const keyId = await wrappedTo(core, tenantId, parsed);
     const { job_id: jobId, compliance_zone: zone, data_classification: classification } = parsed.context;
-    const place = placement(core, tenantId);
+    const place = await placement(core, tenantId);
     return await core.store.keep(message, async (messageDigest) => {
       const served = await core.epochs.require(tenantId);
       const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId }, { epoch: served.epoch, ...place });

@@ -34,6 +34,7 @@ import { type PublicAuth, publicRoutes } from './public-routes.ts';
 import { RateLimiter } from './rate.ts';
 import { addRoutes, type Hooks, type Route } from './route.ts';
 import { Sessions } from './sessions.ts';
+import { Standbys } from './standby.ts';
 import { MessageStore } from './store.ts';
 import { Zones } from './zones.ts';
 
@@ -99,7 +100,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),
-    health, epochs, replication: options.peers?.replication, keyed,
+    health, epochs, replication: options.peers?.replication, standbys: new Standbys(options.peers?.replication), keyed,
     keepDocuments: options.keepDocuments ?? (async () => {}),
     closing: closing.signal,
   };
