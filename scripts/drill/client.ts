@@ -23,10 +23,11 @@ import type { Recorder } from './record.ts';
 import type { Wanted } from './requesters.ts';
 
 const LOOK_MS = 250;
-const REQUEST_MS = 5_000;
+const REQUEST_MS = 8_000;
 /** A manifest answers a nonce: keys are asked for anew after this. */
 const MANIFEST_MS = 240_000;
 const LISTED = 500;
+const AT_ONCE = 4;
 const AUDIENCE = 'ccc-drill';
 
 interface Outstanding {
@@ -75,6 +76,8 @@ export class TenantClient {
   readonly #working = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
   #state: CellsState;
+  #atOnce = 0;
+  readonly #queue: (() => void)[] = [];
   #key: { readonly key: ReturnType<typeof encryptionKey>; readonly at: number } | undefined;
   #keyFlight: Promise<ReturnType<typeof encryptionKey>> | undefined;
   /** Results that could not be verified, and why. */
@@ -150,6 +153,22 @@ export class TenantClient {
 
   /** Moves from cell to cell as every client of this system does (client/cells-core.ts), for as long as it takes. */
   async #anywhere<T>(op: string, work: (api: Api, cell: FleetCell) => Promise<T>): Promise<T> {
+    await this.#turn();
+    try {
+      return await this.#moving(op, work);
+    } finally {
+      this.#atOnce -= 1;
+      this.#queue.shift()?.();
+    }
+  }
+
+  /** A client of many pictures asks a few things at once: a cell that comes back is not met by all of them together. */
+  async #turn(): Promise<void> {
+    if (this.#atOnce >= AT_ONCE) await new Promise<void>((done) => { this.#queue.push(done); });
+    this.#atOnce += 1;
+  }
+
+  async #moving<T>(op: string, work: (api: Api, cell: FleetCell) => Promise<T>): Promise<T> {
     const { signal } = this.#stop;
     for (;;) {
       signal.throwIfAborted();

@@ -15,7 +15,7 @@ import { Matrix, previousReferences, withoutPrevious, withPrevious } from './mat
 import { phasesOf } from './phases.ts';
 import { Network } from './proxy.ts';
 import { type Recorder, record } from './record.ts';
-import { previousGeneration, type Target } from './requesters.ts';
+import { previousGeneration, type Target, type Wanted } from './requesters.ts';
 import { arrived, auditHeads, backlog, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, type Store, storedLines, versionOf, writesOf } from './rows.ts';
 import { handOver, type Scenario } from './scenarios.ts';
 import { watch, type Watch } from './watch.ts';
@@ -49,7 +49,9 @@ export interface DrillRecord {
   readonly missed: readonly string[];
 }
 
-const BASELINE_S = 12;
+/** Of epochs: short, so that what is measured is the system and not the wait. Production leases are longer, and so is detecting. */
+export const LEASE_S = 3;
+const BASELINE_S = 10;
 const STEADY_S = 10;
 const AFTER_S = 8;
 const RECOVER_S = 75;
@@ -79,7 +81,7 @@ export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
     say('starting three cells');
     const starting = startFleet({
       folder: join(folder, 'fleet'), cells: names.map((name) => ({ name, region: REGIONS[name], platform: PLATFORMS[name], counters: 1 })), tenants: specs, zones: [{ name: 'primary-only', cells: [names[0]] }],
-      jobLeaseMs: 5_000, via: (link) => network.via(link), log, onProgress: say, policy: (policy) => withPrevious(policy, previous),
+      leaseSeconds: LEASE_S, jobLeaseMs: 5_000, via: (link) => network.via(link), log, onProgress: say, policy: (policy) => withPrevious(policy, previous),
     });
     // Also when it is given up while it starts.
     stops.push(() => starting.then((fleet) => fleet.stop(), () => {}));
@@ -100,6 +102,7 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   const began = Date.now();
   const recorder = record(join(folder, 'history.jsonl'), began);
   const missed: string[] = [];
+  const unsent = new Map<string, number>();
   const marks: Record<string, number> = {};
   const mark = (name: string): number => (marks[name] = recorder.now());
   const wait = (seconds: number) => sleep(seconds * 1000, undefined, { signal });
@@ -136,7 +139,10 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
       const pause = start + at - recorder.now();
       if (pause > 0) await wait(pause / 1000).catch(() => {});
       if (!loading || signal.aborted) return;
-      void client(tenant).send(pictures[picture] as Bytes).catch((error: unknown) => missed.push(`a job could not be sent: ${error instanceof Error ? error.message : 'unknown'}`));
+      void client(tenant).send(pictures[picture] as Bytes).catch((error: unknown) => {
+        const code = error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN';
+        unsent.set(code, (unsent.get(code) ?? 0) + 1);
+      });
     }
   })();
   stops.push(async () => { loading = false; await load; });
@@ -144,7 +150,9 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
 
   const movable = specs.filter(({ order }) => order[0] === primary.name && order.length > 1).map(({ id }) => id);
   const matrix = new Matrix(recorder);
-  const probe = async (cell: FleetCell, tenant: string) => ({ target: targetOf(cell), wanted: await client(tenant).wanted(), ...(cell === primary ? {} : { foreign: await client('resident').wanted() }) });
+  // Its cell may be gone when it is asked for.
+  let foreign: Wanted | undefined;
+  const probe = async (cell: FleetCell, tenant: string) => ({ target: targetOf(cell), wanted: await client(tenant).wanted(), ...(cell === primary ? {} : { foreign }) });
   const heads = async () => { for (const cell of cells) await auditHeads(storeOf(cell), recorder.now()).then((found) => recorder.write(...found), () => {}); };
   const finals = (): number => recorder.events.filter(({ kind }) => kind === 'final').length;
 
@@ -152,6 +160,7 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   mark('baseline');
   await until('the first results', 60, () => finals() >= 5);
   await wait(BASELINE_S);
+  foreign = await client('resident').wanted();
   for (const cell of cells) recorder.write(...await configurationOf(cell.name, cell.folder));
   await matrix.at(await probe(primary, 'sync-1'));
   const fenced = await matrix.keep(await probe(primary, 'sync-2'));
@@ -220,6 +229,7 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   await Promise.all([...clients.values()].map((one) => one.stop()));
   clearInterval(sampling);
 
+  for (const [code, count] of unsent) missed.push(`${count} jobs could not be sent: ${code}`);
   say('reading the stores');
   await watching.stop();
   const [ofPrimary, ofStandby, sessionsThere, sessionsHere] = await Promise.all([steps(primary), steps(standby), sessionsOf(storeOf(standby)), sessionsOf(storeOf(primary))]);

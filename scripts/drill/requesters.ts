@@ -45,6 +45,9 @@ export interface Answer { readonly actual: 'released' | 'denied'; readonly code?
 
 const CALL = { timeoutMs: 10_000, maxBytes: 1 << 20 } as const;
 const seconds = (): number => Math.floor(Date.now() / 1000);
+let measured: Promise<Registers> | undefined;
+/** The tree does not change under a drill. */
+const counterRegisters = (): Promise<Registers> => (measured ??= measureRole('counter'));
 const other = (registers: Registers): Registers => ({ ...registers, PCR0: registers.PCR0.replace(/./g, (digit) => (15 - Number.parseInt(digit, 16)).toString(16)) });
 
 /** Code of an image before this one: registers that an owner may have named and may revoke. */
@@ -216,7 +219,7 @@ export const askable = ({ target: { cell }, foreign }: MatrixInput): Requester[]
 export async function ask(requester: Requester, input: MatrixInput): Promise<Answer> {
   const one = ASKS[requester];
   if (one === undefined) throw new TypeError(`${requester} needs more than a cell`);
-  return denied(async () => one(input, await measureRole('counter')));
+  return denied(async () => one(input, await counterRegisters()));
 }
 
 /** A counter that was good, and asks again after the world has changed: fenced, or revoked. */
@@ -229,7 +232,7 @@ export interface Remembered {
 }
 
 export async function remembered({ target, wanted }: MatrixInput, registersOf: (registers: Registers) => Registers = (registers) => registers): Promise<Remembered> {
-  const registers = registersOf(await measureRole('counter'));
+  const registers = registersOf(await counterRegisters());
   const counter = await Workload.create(target, await attesterOf(target, registers));
   const session = await counter.attest();
   const epochs = await counter.epochs(session, wanted.tenant);

@@ -1,0 +1,86 @@
+/** `ccc drill failover`: hurts a fleet of three cells on this machine and writes a signed report. */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createLog } from '../../workloads/protocol/log.ts';
+import { importSigningKey } from '../../workloads/protocol/jws.ts';
+import { at } from '../cell/folder.ts';
+import { stopSignal } from '../cli/interrupt.ts';
+import { EXIT, json, note, paint, progress, say, table, UserError } from '../cli/output.ts';
+import { type DrillRecord, runDrill } from '../drill/drill.ts';
+import { page } from '../drill/page.ts';
+import { judge, type Report, signReport } from '../drill/report.ts';
+import { scenario, type ScenarioName, SCENARIOS } from '../drill/scenarios.ts';
+
+export interface DrillCommand { readonly scenario: string; readonly seed?: number; readonly rate?: number; readonly out?: string; readonly json?: boolean }
+
+/** The document of `--json`; the whole report is in the folder. */
+const summary = (report: Report, folder: string) => ({
+  ok: report.ok, scenario: report.scenario, seed: report.seed, lost: report.lost, duplicated: report.duplicated, falseReleases: report.falseReleases, rpo: { jobs: report.rpo.jobs, seconds: report.rpo.seconds, tiers: report.rpo.tiers },
+  rtoSeconds: report.rtoSeconds, failbackSeconds: report.verdict.failbackSeconds, fencedWrites: report.verdict.fencedWrites, falseDenials: report.verdict.falseDenials, residencyBreaches: report.verdict.residencyBreaches,
+  jobs: report.verdict.counts, throughput: report.throughput, violations: report.violations, violationCount: report.violationCount, missed: report.missed, historySha256: report.evidence.historySha256, simulated: true, notice: report.notice, folder,
+});
+
+/** History, report as document, signed, and as a page. */
+async function keep(name: ScenarioName, seed: number, drill: DrillRecord, cells: string, out: string): Promise<Report> {
+  const { report, series } = judge(scenario(name), seed, drill);
+  const jwk = JSON.parse(await readFile(at(join(cells, 'fleet')).ownerKey, 'utf8')) as JsonWebKey;
+  const jws = await signReport(report, await importSigningKey(jwk));
+  const second = (mark: string): number => ((drill.marks[mark] ?? Number.NaN) - drill.began) / 1000;
+  const marks = ([['hurt', 'hurt'], ['recovered', 'recovered'], ['healed', 'healed'], ['failback', 'failing back'], ['last-sent', 'load ends']] as const).map(([mark, label]) => ({ at: second(mark), label })).filter(({ at: time }) => !Number.isNaN(time));
+  const [from, to] = [second('hurt'), second('healed')];
+  await mkdir(out, { recursive: true });
+  await Promise.all([
+    writeFile(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`), writeFile(join(out, 'report.jws'), `${jws}\n`), writeFile(join(out, 'history.jsonl'), await readFile(drill.recorder.file)),
+    writeFile(join(out, 'report.html'), page({ report, series, marks, ...(Number.isNaN(to) ? {} : { shade: { from, to } }), jws, key: jwk.x ?? '' })),
+  ]);
+  return report;
+}
+
+function print(report: Report, folder: string): void {
+  const seconds = (value: number | undefined): string => (value === undefined ? 'not seen' : `${value.toFixed(2)} s`);
+  say(`${paint('bold', report.title)}  ${report.ok ? paint('green', 'bounds met') : paint('red', 'bounds missed')}  seed ${report.seed}`);
+  say(table(['figure', 'measured', 'bound'], [
+    ['recovery', seconds(report.rtoSeconds.total), `${report.bounds.sync.rtoSeconds} s`], ['missing jobs, tier sync', String(report.rpo.tiers.sync.jobs), '0'], ['missing jobs, tier async', `${report.rpo.tiers.async.jobs} over ${seconds(report.rpo.tiers.async.seconds)}`, `${report.bounds.async.rpoSeconds} s`],
+    ['lost for good', String(report.lost), '0'], ['counted twice', String(report.duplicated), '0'], ['wrong releases', String(report.falseReleases), '0'], ['fenced writes', `${report.verdict.fencedWrites.accepted} accepted, ${report.verdict.fencedWrites.refused} refused`, '0 accepted'],
+    ...report.phases.map(({ direction, phase, seconds: took }) => [`${direction}: ${phase}`, seconds(took), '']),
+  ]));
+  for (const { kind, what, tenant } of report.violations.slice(0, 10)) note(paint('red', `violation ${kind}: ${what}${tenant === undefined ? '' : ` (${tenant})`}`, process.stderr));
+  for (const one of report.missed) note(paint('yellow', `not seen: ${one}`, process.stderr));
+  say(paint('yellow', report.notice));
+  say(`report: ${join(folder, 'report.html')}`);
+}
+
+export async function drillFailover(options: DrillCommand): Promise<number> {
+  const names = options.scenario === 'all' ? SCENARIOS : SCENARIOS.filter((one) => one === options.scenario);
+  if (names.length === 0) throw new UserError('SCENARIO_UNKNOWN', `${options.scenario} is no scenario.`, `Scenarios are ${SCENARIOS.join(', ')} and all.`, EXIT.usage);
+  const seed = options.seed ?? 1;
+  const out = resolve(options.out ?? 'drill-report');
+  const stop = stopSignal();
+  const runs: { report: Report; folder: string }[] = [];
+  for (const name of names) {
+    // Short paths: a Unix socket's is limited.
+    const cells = await mkdtemp(join(tmpdir(), 'ccc-drill-'));
+    const live = progress(name);
+    try {
+      const drill = await runDrill({ scenario: scenario(name), seed, folder: cells, log: createLog('drill', { write: () => {} }), signal: stop, onProgress: live.update, ...(options.rate === undefined ? {} : { rate: options.rate }) });
+      const folder = options.scenario === 'all' ? join(out, name) : out;
+      const report = await keep(name, seed, drill, cells, folder);
+      live.done(`${report.evidence.seconds.toFixed(0)} s`);
+      runs.push({ report, folder });
+      if (!options.json) print(report, folder);
+    } catch (error) {
+      if (stop.aborted) return EXIT.interrupted;
+      throw error;
+    } finally {
+      await rm(cells, { recursive: true, force: true });
+    }
+    if (stop.aborted) return EXIT.interrupted;
+  }
+  const ok = runs.every(({ report }) => report.ok);
+  if (options.json) {
+    const all = runs.map(({ report, folder }) => summary(report, folder));
+    json(options.scenario === 'all' ? { ok, runs: all } : all[0]);
+  }
+  return ok ? EXIT.ok : EXIT.failed;
+}
