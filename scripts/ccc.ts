@@ -24,6 +24,8 @@ const client = (command: Command) => command.addOption(data()).addOption(json())
   .option('--zone <name>', 'compliance zone (or $CCC_ZONE)')
   .option('--cell <name>', 'cell (or $CCC_CELL)');
 
+const environment = () => new Option('--env <name>', 'environment of modules/environments.ts').choices(['dev', 'staging', 'prod']).makeOptionMandatory();
+
 let exitCode: number = EXIT.ok;
 
 /** Loads the command's file when called; the last argument that commander gives is the command itself. */
@@ -51,7 +53,16 @@ export function program(): Command {
   ccc.command('up').description('run a development cell on this machine: gateway, broker, counters, PostgreSQL')
     .addOption(data()).option('--counters <n>', 'number of counters', whole(1, 64), 2).option('--port <port>', 'public port (default: a free one)', whole(1, 65_535))
     .addOption(new Option('--platform <platform>', 'whose machines are simulated (default: Nitro Enclaves, or what the cell is)').choices(['aws-nitro', 'azure-cvm', 'gke']))
+    .option('--cells <n>', 'so many cells in simulated clouds, each in a folder of its own, that replicate to each other and take over from each other', whole(3, 9))
     .addOption(json()).action(run(async () => (await import('./commands/up.ts')).up));
+
+  ccc.command('cells').description('which cell of ccc up --cells holds which tenant, how far copies are, alarms')
+    .addOption(data()).addOption(json()).action(run(async () => (await import('./commands/failover.ts')).cells));
+  ccc.command('failover').description('move tenants to a cell: planned, nothing is lost; forced, with the owner\'s grant, when the other cells are gone').requiredOption('--to <cell>', 'which cell shall have them')
+    .option('--tenant <name>', 'only these tenants; repeat or separate by commas', collect).option('--force', 'print what may be lost; with --yes, sign the owner\'s grant and go').option('--yes', 'with --force')
+    .addOption(data()).addOption(json()).action(run(async () => (await import('./commands/failover.ts')).failover));
+  ccc.command('failback').description('move tenants back to the first cell of their order, when its copy is whole').option('--tenant <name>', 'only these tenants; repeat or separate by commas', collect)
+    .addOption(data()).addOption(json()).action(run(async () => (await import('./commands/failover.ts')).failback));
 
   client(ccc.command('count').description('encrypt pictures here, have them counted, verify the results')
     .argument('[files...]', 'JPEG, PNG or WebP')
@@ -91,6 +102,19 @@ export function program(): Command {
   policy.command('diff').description('what the second policy changes, and whether it accepts more or less by it (exit 1 where they differ)').argument('<before>').argument('<after>').addOption(json())
     .action(run(async () => (await import('./commands/policy.ts')).policyDiff));
 
+  const measurements = ccc.command('measurements').description('the lock file of the images\' measurements, and the policy that the owner signs of it');
+  const locked = (command: Command) => command.addOption(json()).option('--lock <file>', 'lock file (default: measurements.lock.json)');
+  locked(measurements.command('check').description('what the lock file holds; exit 1 while anything in it was not built')).action(run(async () => (await import('./commands/measurements.ts')).measurementsCheck));
+  locked(measurements.command('lock').description('take over what a build measured').requiredOption('--from <file>', 'entry that the image build wrote')
+    .addOption(new Option('--role <role>', 'whose image').choices(['gateway', 'broker', 'counter']).makeOptionMandatory()).addOption(new Option('--generation <colour>', 'which fleet runs it').choices(['blue', 'green']).makeOptionMandatory()))
+    .action(run(async () => (await import('./commands/measurements.ts')).measurementsLock));
+  locked(measurements.command('policy').description('the owner\'s policy of these measurements: unsigned, or signed with --key').addOption(environment())
+    .option('--cloud <names>', 'clouds of the deployment (default: all)', collect).option('--no-nodes', 'without counters on GKE nodes, whose evidence names no container')
+    .option('--accept-milan', 'SEV-SNP on Zen 3 too, whose keys can be extracted by software: Azure\'s v5 sizes, Google\'s N2D')
+    .option('--revision <n>', 'higher than every one before', whole(1, 1_000_000), 1).option('--days <n>', 'how long it holds', whole(1, 365), 90)
+    .option('--key <file>', 'the owner\'s private Ed25519 key, JWK').option('--out <file>', 'default: standard output'))
+    .action(run(async () => (await import('./commands/measurements.ts')).measurementsPolicy));
+
   const collateral = ccc.command('collateral').description('what vendors publish about their platforms: cached, carried in one signed file');
   const cached = (command: Command) => command.addOption(data()).addOption(json()).option('--cache <folder>', 'where it is kept (default: collateral/ in the cell\'s folder)');
   cached(collateral.command('fetch').description('fetch from the vendors (or from the addresses in the file that $CCC_ENDPOINTS names)').argument('[names...]', 'KIND/KEY, such as amd-crl/Genoa')
@@ -113,6 +137,12 @@ export function program(): Command {
 
   client(ccc.command('page').description('serve the page from this machine, with the pinned owner key').option('--port <port>', 'port (default: a free one)', whole(1, 65_535)))
     .action(run(async () => (await import('./commands/page.ts')).page));
+
+  const drill = ccc.command('drill').description('practise what may happen to cells, on this machine, and measure it (exit 0 bounds met, 1 missed, 2 usage)');
+  drill.command('failover').description('three cells, a load, a hurt primary, the way back; a signed report').addOption(json())
+    .option('--scenario <name>', 'kill, pause, partition, disk-full, collateral-outage, broker-restart, revoked-measurement or all', 'kill')
+    .option('--seed <n>', 'decides the load', whole(0, 4_294_967_295)).option('--rate <n>', 'jobs per second of all tenants (default 4)', whole(1, 100)).option('--out <folder>', 'where the report goes (default: drill-report)')
+    .action(run(async () => (await import('./commands/drill.ts')).drillFailover));
 
   const model = ccc.command('model').description('the detector');
   model.command('check').argument('[file]', 'an ONNX file; the pinned default otherwise').addOption(json())
