@@ -45,20 +45,19 @@ export class Broker {
     };
   }
 
-  /** A receipt is stored before the key leaves. @returns whether it leaves */
-  release(row: JobRow, proof: Proof): boolean {
+  /** A receipt is stored before the key leaves. @param given called with the epoch, if it leaves */
+  release(row: JobRow, proof: Proof, given: (epoch: number) => void): void {
     const { store } = this.#gateway;
     const world = this.#world;
     const judged = this.#judge.judge(world, this.process, row.tenant, proof);
-    if (world.settings.protections.epochToRelease && judged === undefined) return false;
-    if (store.full) return false;
+    if (world.settings.protections.epochToRelease && judged === undefined) return;
+    if (store.full) return;
     const instance = `${this.process.name} ${this.process.life}`;
     const hash = `${instance} ${this.#seq + 1} ${row.token ?? ''}`;
-    if (!store.receipt({ instance, seq: this.#seq + 1, prev: this.#last, hash, tenant: row.tenant, job: row.job })) return false;
+    if (!store.receipt({ instance, seq: this.#seq + 1, prev: this.#last, hash, tenant: row.tenant, job: row.job })) return;
     this.#seq += 1;
     this.#last = hash;
-    world.event({ kind: 'write', from: world.now, at: world.now, tenant: row.tenant, job: row.job, cell: this.process.cell, epoch: judged ?? row.epoch, op: 'release', accepted: true });
-    return true;
+    given(judged ?? row.epoch);
   }
 }
 
@@ -96,7 +95,7 @@ export class Counter {
     let shown = proof;
     let lost = false;
     let done = false;
-    machinery.call<boolean>(this.process, this.#broker.process, ASK_MS, (answer) => answer(this.#broker.release(row, shown)), (released) => {
+    machinery.call<boolean>(this.process, this.#gateway.process, ASK_MS, (answer) => this.#gateway.release(row, shown, this.#broker, answer), (released) => {
       if (released !== true) return;
       const renew = (): void => {
         if (done || lost) return;

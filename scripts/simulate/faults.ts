@@ -6,6 +6,8 @@ import type { World } from './world.ts';
 
 interface Fault {
   readonly name: string;
+  /** Milliseconds that it lasts at least. */
+  readonly least?: number;
   /** @returns what undoes it */
   readonly begin: (world: World, cell: CellName) => () => void;
 }
@@ -34,6 +36,8 @@ const cut = (ways: (cell: CellName, other: string) => readonly string[], others:
   for (const link of links) world.machinery.cut.add(link);
   return () => { for (const link of links) world.machinery.cut.delete(link); };
 };
+
+const partition = cut((cell, other) => [`${cell}>${other}`, `${other}>${cell}`]);
 
 export const FAULTS: readonly Fault[] = [
   { name: 'kill cell', begin: kill },
@@ -85,7 +89,7 @@ export const FAULTS: readonly Fault[] = [
       return () => { for (const process of processesOf(world, cell)) process.asleepUntil = 0; };
     },
   },
-  { name: 'partition from the other cells', begin: cut((cell, other) => [`${cell}>${other}`, `${other}>${cell}`]) },
+  { name: 'partition from the other cells', begin: partition },
   { name: 'nothing gets out to the other cells', begin: cut((cell, other) => [`${cell}>${other}`]) },
   { name: 'nothing comes in from the other cells', begin: cut((cell, other) => [`${other}>${cell}`]) },
   {
@@ -123,6 +127,14 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'clocks are set in a partition',
+    begin(world, cell) {
+      const heal = partition(world, cell);
+      world.clockwork.at(world.now + world.machinery.between(100, world.settings.leaseMs / 2), () => world.setClocks(world.settings.setMs));
+      return heal;
+    },
+  },
+  {
     name: 'planned failover',
     begin(world, cell) {
       const { tenant, order } = world.machinery.random.pick(world.settings.tenants);
@@ -134,13 +146,19 @@ export const FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Two cells die, and the owner has the third go on, by a grant for each tenant that may be there. */
+/**
+ * Two cells die, and the owner has the third go on, by a grant for each tenant that may be there. They stay dead for a while: a grant stands in for a
+ * promise, so where they come back in the moment in which it takes effect, two cells may work until one hears of the other. That is the owner's risk.
+ */
 export const FORCED: Fault = {
   name: 'two cells dead, failover forced',
+  least: 8_000,
   begin(world, cell) {
-    const heal = CELLS.filter((other) => other !== cell).map((other) => kill(world, other));
+    const others = CELLS.filter((other) => other !== cell);
+    const heal = others.map((other) => kill(world, other));
     const gateway = world.gatewayOf(cell);
     gateway.process.after(world.settings.leaseMs, () => {
+      if (others.some((other) => world.gatewayOf(other).process.up)) return;
       for (const { tenant, order } of world.settings.tenants) {
         if (!order.includes(cell)) continue;
         const epoch = (world.holderOf(tenant)?.epoch ?? 0) + FORCED_STEP;
@@ -157,11 +175,11 @@ export function plan(world: World): number {
   const possible = settings.faults === undefined ? FAULTS : [...FAULTS, FORCED].filter(({ name }) => settings.faults?.includes(name));
   const faults = Array.from({ length: machinery.between(1, settings.maxFaults) }, () => machinery.random.pick(possible));
   let last = settings.busyMs;
-  for (const { name, begin } of faults) {
+  for (const { name, begin, least = 0 } of faults) {
     const cell = machinery.random.pick(CELLS);
     const from = machinery.between(500, settings.busyMs - 5_000);
     // Most are short; some outlast several leases.
-    const lasts = machinery.chance(0.5) ? machinery.between(50, 2_000) : machinery.between(2_000, 15_000);
+    const lasts = Math.max(least, machinery.chance(0.5) ? machinery.between(50, 2_000) : machinery.between(2_000, 15_000));
     last = Math.max(last, from + lasts);
     clockwork.at(world.now + from, () => {
       world.note(`${name}: ${cell}`);

@@ -3,6 +3,7 @@ import { Refusal } from '../../attestation/refusal.ts';
 import { absorb, giveBack, held, type HolderConfig, type HolderState, IDLE, type KeptPromise, paces, plan, type Plan } from '../../workloads/gateway/epochs-core.ts';
 import type { Answered, Asked } from '../../workloads/observer/core.ts';
 import type { EpochGrant, EpochLease } from '../../workloads/protocol/epoch.ts';
+import type { Broker } from './counter.ts';
 import type { Process } from './machinery.ts';
 import type { JobRow, Store } from './store.ts';
 import type { World } from './world.ts';
@@ -13,6 +14,7 @@ export interface Refused { readonly refused: string; /** The cell to go to, wher
 
 export const JOB_LEASE_MS = 1_500;
 const STANDBY_MS = 1_500;
+const BROKER_MS = 400;
 const DEGRADE_MS = 4_000;
 
 export class Gateway {
@@ -60,8 +62,8 @@ export class Gateway {
     }
   }
 
-  #requireStill({ tenant, epoch, until }: EpochLease): void {
-    if (!this.#world.settings.protections.stillBeforeAnswer || this.process.now < until) return;
+  #requireStill({ tenant, epoch }: EpochLease): void {
+    if (!this.#world.settings.protections.stillBeforeAnswer) return;
     if (this.#require(tenant).epoch !== epoch) throw new Refusal({ code: 'EPOCH_EXPIRED', path: 'epoch', next: 'Repeat the request.' });
   }
 
@@ -183,7 +185,7 @@ export class Gateway {
         this.#confirmed(job.tenant, this.store.log.length, this.#world.now + STANDBY_MS, (there) => {
           try {
             if (!there) throw new Error('standby');
-            this.#requireStill(lease);
+            if (epochToAccept) this.#requireStill(lease);
             this.#write('accept', lease.epoch, job);
             answer({ epoch: lease.epoch });
           } catch (error) {
@@ -228,6 +230,31 @@ export class Gateway {
     return { held: this.epochOf(row.tenant) !== undefined && this.store.heartbeat(row, row.token ?? '', JOB_LEASE_MS, this.process.now), proof: this.#proof(row.tenant) };
   }
 
+  /** Passes the broker's answer on, if the epoch is still held then. */
+  release(row: JobRow, proof: Proof, broker: Broker, answer: (value: boolean) => void): void {
+    const world = this.#world;
+    const { epochToRelease, stillBeforeAnswer } = world.settings.protections;
+    let lease: EpochLease | undefined;
+    try {
+      if (epochToRelease) lease = this.#require(row.tenant);
+    } catch {
+      answer(false);
+      return;
+    }
+    world.machinery.call<number>(this.process, broker.process, BROKER_MS, (given) => broker.release(row, proof, given), (epoch) => {
+      try {
+        if (lease !== undefined && stillBeforeAnswer) this.#requireStill(lease);
+      } catch {
+        answer(false);
+        return;
+      }
+      if (epoch !== undefined) {
+        world.event({ kind: 'write', from: world.now, at: world.now, tenant: row.tenant, job: row.job, cell: this.process.cell, epoch, op: 'release', accepted: true });
+      }
+      answer(epoch !== undefined);
+    });
+  }
+
   complete(row: JobRow, digest: string, answer: (value: 'recorded' | 'stale' | 'refused') => void): void {
     const fenced = this.#world.settings.protections.fenceOnComplete;
     let lease: EpochLease;
@@ -244,7 +271,7 @@ export class Gateway {
       }
       const said = this.store.complete(row, row.token ?? '', digest, lease.epoch);
       try {
-        this.#requireStill(lease);
+        if (fenced) this.#requireStill(lease);
       } catch {
         this.#write('complete', lease.epoch, row, 'EPOCH_EXPIRED');
         answer('refused');

@@ -81,11 +81,12 @@ export class Epochs {
   }
 
   /**
-   * After the effect and before its acknowledgement: a process that slept meanwhile acknowledges nothing. The same epoch, held now, was nobody else's in between.
+   * After the effect and before its acknowledgement: a process that slept meanwhile, or gave the epoch back, acknowledges nothing. The same epoch, held
+   * now, was nobody else's in between.
    * @throws Refusal EPOCH_EXPIRED, EPOCH_FENCED, as `require`
    */
   async requireStill({ tenant, epoch, until }: Served): Promise<void> {
-    if (until === undefined || this.#options.now() < until) return;
+    if (until === undefined) return;
     const now = await this.require(tenant);
     if (now.epoch !== epoch) refuse('EPOCH_EXPIRED', 'epoch.exp', 'The epoch ended meanwhile: repeat the request.', { have: String(epoch), need: String(now.epoch) });
   }
