@@ -1,13 +1,15 @@
-import { CompactSign, generateKeyPair } from 'jose';
-import { describe, expect, it } from 'vitest';
+import { CompactSign, compactVerify, generateKeyPair } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { b64u, utf8 } from '../../attestation/bytes.ts';
 import { decodeJwsUnverified, generateSigningKey, importSigningKey, signJws, thumbprint, verifyJws } from '../../workloads/protocol/jws.ts';
+import { usePrimitives, webPrimitives } from '../../workloads/protocol/primitives.ts';
+import { nativePrimitives } from '../../workloads/protocol/primitives-native.ts';
 import { codesOf } from './refusals.ts';
 
 const TYP = 'ccc-test+jws';
 const schema = z.strictObject({ n: z.number() });
-const { publicKey, privateKey } = await generateSigningKey();
+const { publicKey, privateKey } = await nativePrimitives.generateEd25519(false);
 const verify = (jws: string, typ = TYP, key = publicKey) => verifyJws(jws, typ, key, schema, 'SIG_INVALID', 'FMT_FIELD');
 
 async function signedWith(header: Record<string, unknown>, payload: unknown = { n: 1 }): Promise<string> {
@@ -15,11 +17,23 @@ async function signedWith(header: Record<string, unknown>, payload: unknown = { 
   return `${input}.${b64u(new Uint8Array(await crypto.subtle.sign('Ed25519', privateKey, utf8(input))))}`;
 }
 
-describe('JWS', () => {
+describe.each([['WebCrypto', webPrimitives], ['Node', nativePrimitives]] as const)('JWS with the primitives of %s', (_, primitives) => {
+  beforeAll(() => usePrimitives(primitives));
+  afterAll(() => usePrimitives(webPrimitives));
+
   it('gives the payload back', async () => {
     const jws = await signJws(TYP, { n: 1 }, privateKey, { kid: 'k' });
     expect(await verify(jws)).toEqual({ n: 1 });
     expect(decodeJwsUnverified(jws)).toEqual({ header: { alg: 'EdDSA', typ: TYP, kid: 'k' }, payload: { n: 1 } });
+  });
+
+  it('is what jose reads, and reads what jose signed', async () => {
+    const jws = await signJws(TYP, { n: 1 }, privateKey, { kid: 'k' });
+    const theirs = await new CompactSign(utf8('{"n":1}')).setProtectedHeader({ alg: 'EdDSA', typ: TYP, kid: 'k' }).sign(privateKey);
+    expect(jws).toBe(theirs);
+    const key = await crypto.subtle.importKey('raw', publicKey, 'Ed25519', false, ['verify']);
+    expect(new TextDecoder().decode((await compactVerify(jws, key)).payload)).toBe('{"n":1}');
+    expect(await verify(theirs)).toEqual({ n: 1 });
   });
 
   it('refuses another key, another type, an altered payload, an altered signature', async () => {

@@ -1,7 +1,7 @@
 import { Aes256Gcm, HkdfSha256 } from '@hpke/core';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { hex, sha256, useSha256, utf8 } from '../../attestation/bytes.ts';
+import { b64u, hex, sha256, useSha256, utf8 } from '../../attestation/bytes.ts';
 import { generateReceivingKey, openBytes, sealBytes, useKem, useSchedule } from '../../workloads/protocol/hpke.ts';
 import { primitives, usePrimitives, webPrimitives } from '../../workloads/protocol/primitives.ts';
 import { NativeGcm, NativeHkdf, nativePrimitives, useNativeCrypto } from '../../workloads/protocol/primitives-native.ts';
@@ -32,6 +32,44 @@ describe('Node\'s own primitives give what WebCrypto gives', () => {
     useSha256(() => { fast++; return new Uint8Array(32); });
     await Promise.all(inputs.map(sha256));
     expect(fast).toBe(4);
+  });
+
+  it('Ed25519: the same signatures, and the same verdict on each', async () => {
+    const { publicKey, privateKey } = await nativePrimitives.generateEd25519(false);
+    await expect(crypto.subtle.exportKey('pkcs8', privateKey)).rejects.toThrow();
+    const stored = await nativePrimitives.generateEd25519(true);
+    expect((await crypto.subtle.exportKey('jwk', stored.privateKey)).x).toBe(b64u(stored.publicKey));
+    // A key that was made elsewhere.
+    const other = await webPrimitives.generateEd25519(false);
+    expect(hex(await nativePrimitives.signEd25519(other.privateKey, utf8('x')))).toBe(hex(await webPrimitives.signEd25519(other.privateKey, utf8('x'))));
+    const verdicts = async (key: Uint8Array, signature: Uint8Array, signed: Uint8Array) => {
+      const both = await Promise.all([webPrimitives, nativePrimitives].map((p) => p.verifyEd25519(key, signature, signed).catch(() => 'threw')));
+      expect(both[1]).toBe(both[0]);
+      return both[0];
+    };
+    await fc.assert(fc.asyncProperty(data(), fc.nat(63), fc.nat(31), fc.nat(7), async (signed, at, keyAt, bit) => {
+      const signature = await nativePrimitives.signEd25519(privateKey, signed);
+      expect(hex(signature)).toBe(hex(await webPrimitives.signEd25519(privateKey, signed)));
+      expect(await verdicts(publicKey, signature, signed)).toBe(true);
+      const flipped = (some: Uint8Array, i: number) => some.map((byte, j) => (j === i ? byte ^ (1 << bit) : byte));
+      expect(await verdicts(publicKey, flipped(signature, at), signed)).toBe(false);
+      expect(await verdicts(flipped(publicKey, keyAt), signature, signed)).not.toBe(true);
+      expect(await verdicts(publicKey, signature, Uint8Array.of(...signed, 0))).toBe(false);
+    }), { numRuns: 40 });
+    const signature = await nativePrimitives.signEd25519(privateKey, utf8('x'));
+    for (const length of [0, 63, 65]) expect(await verdicts(publicKey, new Uint8Array(length).map((_, i) => signature[i] ?? 0), utf8('x'))).toBe(false);
+    for (const length of [0, 31, 33]) expect(await verdicts(new Uint8Array(length), signature, utf8('x'))).toBe('threw');
+    // Points of small order, under which a signature of nothing may hold for anything: whatever WebCrypto says of them.
+    for (const first of [0, 1]) for (const signed of ['x', 'y', 'z']) await verdicts(Uint8Array.of(first, ...new Uint8Array(31)), Uint8Array.of(first, ...new Uint8Array(63)), utf8(signed));
+  });
+
+  it('Ed25519: signs with nothing but a key for that', async () => {
+    const pair = await crypto.subtle.generateKey('Ed25519', false, ['sign', 'verify']) as CryptoKeyPair;
+    const ecdsa = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify']);
+    const agreement = await crypto.subtle.generateKey('X25519', false, ['deriveBits']) as CryptoKeyPair;
+    for (const key of [pair.publicKey, ecdsa.privateKey, agreement.privateKey]) {
+      for (const p of [webPrimitives, nativePrimitives]) await expect(p.signEd25519(key, utf8('x'))).rejects.toThrow();
+    }
   });
 
   it('HKDF with SHA-512', async () => {

@@ -2,10 +2,10 @@
  * Compact JWS (RFC 7515), EdDSA with Ed25519 only (RFC 8037). The verifier names key, algorithm and type; a header
  * may say `alg`, `typ`, `kid` and nothing else, so neither `jku`, `jwk`, `x5c` nor `crit` is ever looked at.
  */
-import { CompactSign, compactVerify } from 'jose';
 import { z } from 'zod';
 import { type Bytes, b64u, bytes, fromB64u, text, utf8 } from '../../attestation/bytes.ts';
 import { Refusal, type RefusalCode } from '../../attestation/refusal.ts';
+import { primitives } from './primitives.ts';
 import { compactJws } from './wire.ts';
 
 /** Ed25519. */
@@ -21,32 +21,11 @@ export interface SigningKey {
 }
 
 /** `extractable` only for keys that must be stored, such as an owner's. */
-export async function generateSigningKey(options: { extractable?: boolean } = {}): Promise<SigningKey> {
-  const pair = await crypto.subtle.generateKey('Ed25519', options.extractable ?? false, ['sign', 'verify']) as CryptoKeyPair;
-  return { publicKey: bytes(await crypto.subtle.exportKey('raw', pair.publicKey)), privateKey: pair.privateKey };
-}
+export const generateSigningKey = (options: { extractable?: boolean } = {}): Promise<SigningKey> => primitives().generateEd25519(options.extractable ?? false);
 
 /** A private OKP JWK (RFC 8037, section 2). */
 export const importSigningKey = (jwk: JsonWebKey): Promise<CryptoKey> =>
   crypto.subtle.importKey('jwk', { kty: 'OKP', crv: 'Ed25519', d: jwk.d, x: jwk.x }, 'Ed25519', false, ['sign']);
-
-/** A few keys (owner, broker, counters) verify everything: imported once each. */
-const imported = new Map<string, Promise<CryptoKey>>();
-const MAX_IMPORTED = 64;
-
-export function importVerifyingKey(publicKey: Uint8Array): Promise<CryptoKey> {
-  const name = b64u(publicKey);
-  const known = imported.get(name);
-  if (known !== undefined) return known;
-  const key = crypto.subtle.importKey('raw', bytes(publicKey), 'Ed25519', false, ['verify']);
-  imported.set(name, key);
-  key.catch(() => imported.delete(name));
-  for (const oldest of imported.keys()) {
-    if (imported.size <= MAX_IMPORTED) break;
-    imported.delete(oldest);
-  }
-  return key;
-}
 
 /** RFC 7638 thumbprint of a raw Ed25519 public key, base64url. */
 export async function thumbprint(publicKey: Uint8Array): Promise<string> {
@@ -54,8 +33,9 @@ export async function thumbprint(publicKey: Uint8Array): Promise<string> {
   return b64u(bytes(await crypto.subtle.digest('SHA-256', utf8(canonical))));
 }
 
-export function signJws(typ: string, payload: object, key: CryptoKey, header: { kid?: string } = {}): Promise<string> {
-  return new CompactSign(utf8(JSON.stringify(payload))).setProtectedHeader({ alg: 'EdDSA', typ, ...header }).sign(key);
+export async function signJws(typ: string, payload: object, key: CryptoKey, header: { kid?: string } = {}): Promise<string> {
+  const signed = [{ alg: 'EdDSA', typ, ...header }, payload].map((part) => b64u(utf8(JSON.stringify(part)))).join('.');
+  return `${signed}.${b64u(await primitives().signEd25519(key, utf8(signed)))}`;
 }
 
 export interface DecodedJws { readonly header: JwsHeader; readonly payload: unknown }
@@ -78,7 +58,8 @@ export async function verifyJws<T>(jws: string, typ: string, publicKey: Uint8Arr
   try {
     decoded = decodeJwsUnverified(jws);
     if (decoded.header.typ !== typ) throw new TypeError('typ');
-    await compactVerify(jws, await importVerifyingKey(publicKey), { algorithms: ['EdDSA'] });
+    const dot = jws.lastIndexOf('.');
+    if (!await primitives().verifyEd25519(publicKey, fromB64u(jws.slice(dot + 1)), utf8(jws.slice(0, dot)))) throw new TypeError('signature');
   } catch (cause) {
     throw new Refusal({ code, path: typ, need: `EdDSA by ${b64u(publicKey)}, typ ${typ}`, next: 'It was not signed by this key, is of another type, or was altered; get it from its signer anew.' }, { cause });
   }

@@ -2,17 +2,37 @@
  * Node's own primitives for the processes of a cell. WebCrypto gives every operation, were it on a hundred bytes, to another thread and
  * wraps each key anew. Same library (OpenSSL), same bytes, same checks.
  */
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, createPublicKey, generateKeyPairSync, hkdfSync, type KeyObject, sign, verify } from 'node:crypto';
 import { type AeadEncryptionContext, Aes256Gcm, HkdfSha256 } from '@hpke/core';
-import { bytes, concat } from '../../attestation/bytes.ts';
+import { bytes, concat, fromHex } from '../../attestation/bytes.ts';
 import { useSchedule } from './hpke.ts';
-import { type Primitives, usePrimitives } from './primitives.ts';
+import { type Primitives, Ready, usePrimitives, webPrimitives } from './primitives.ts';
 import { useNativeSha256 } from './sha256-native.ts';
 import { useNativeXWing } from './xwing-native.ts';
 
 const TAG = 16;
+/** DER of an Ed25519 SubjectPublicKeyInfo (RFC 8410) up to the key itself. */
+const ED25519 = fromHex('302a300506032b6570032100');
+const ED25519_KEY = 32;
+const verifying = new Ready((publicKey) => {
+  if (publicKey.length !== ED25519_KEY) throw new RangeError('Ed25519: wrong length');
+  return createPublicKey({ key: Buffer.from(concat(ED25519, publicKey)), format: 'der', type: 'spki' });
+});
+/** Keys that were made here, and so known to be for signing. */
+const signing = new WeakMap<CryptoKey, KeyObject>();
 
 export const nativePrimitives: Primitives = {
+  async generateEd25519(extractable) {
+    const pair = generateKeyPairSync('ed25519');
+    const privateKey = pair.privateKey.toCryptoKey('Ed25519', extractable, ['sign']) as CryptoKey;
+    signing.set(privateKey, pair.privateKey);
+    return { publicKey: bytes(pair.publicKey.export({ format: 'der', type: 'spki' }).subarray(-ED25519_KEY)), privateKey };
+  },
+  async signEd25519(key, data) {
+    const known = signing.get(key);
+    return known === undefined ? webPrimitives.signEd25519(key, data) : bytes(sign(null, data, known));
+  },
+  verifyEd25519: async (publicKey, signature, data) => verify(null, data, verifying.of(publicKey), signature),
   hkdfSha512: async (key, salt, info, length) => bytes(hkdfSync('sha512', key, salt, info, length)),
   async openGcm(key, iv, aad, sealed) {
     const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: TAG });
