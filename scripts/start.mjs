@@ -21,6 +21,7 @@ const VERBS = {
   'docs:architecture': { script: 'scripts/stacks/diagram.ts', dev: true },
   'validate:stacks': { script: 'scripts/stacks/validate.ts', dev: true },
   'scan:stacks': { script: 'scripts/stacks/scan.ts', dev: true },
+  'scan:kubernetes': { script: 'scripts/stacks/kubernetes.ts', dev: true },
   simulate: { script: 'scripts/simulate/main.ts', dev: false },
 };
 
