@@ -48,6 +48,8 @@ export interface FleetOptions {
   /** Of jobs; the gateway's default unless told. */
   readonly jobLeaseMs?: number;
   readonly lag?: { readonly bytes: number; readonly seconds: number; readonly beyond: 'refuse' | 'alarm' };
+  /** When jobs of tier sync are acknowledged without a standby that is away. Default 5; `null`: never. */
+  readonly degradeAfterSeconds?: number | null;
   /** Where a part of a cell is reached from elsewhere: a proxy's address, say. Default: directly. */
   readonly via?: (link: Link) => Promise<{ readonly host: string; readonly port: number }>;
   readonly keys?: KeyRing;

@@ -21,6 +21,7 @@ export type * from './fleet-types.ts';
 
 const READY_WITHIN_MS = 90_000;
 const LOOK_MS = 100;
+const DEGRADE_SECONDS = 5;
 
 /** Polls: what is waited for are other processes. */
 async function until(what: string, look: () => Promise<boolean>, ms = READY_WITHIN_MS): Promise<void> {
@@ -51,7 +52,7 @@ async function writePeers(one: Seated, all: readonly Seated[], options: FleetOpt
     return { name: spec.name, database: url.href, gateway: origin(await via({ from, to: spec.name, what: 'gateway', ...cell.gateway.internal })) };
   }));
   const observers = Object.fromEntries(await Promise.all(all.map(async ({ spec, observerPort }) => [spec.name, origin(await via({ from, to: spec.name, what: 'observer', host: here, port: observerPort }))] as const)));
-  await writeWhole(`${one.folder}/peers.json`, JSON.stringify({ database: one.database.peerUrl, standbys: others.map(({ spec }) => spec.name), peers, observers, ...(options.lag === undefined ? {} : { lag: options.lag }) }));
+  await writeWhole(`${one.folder}/peers.json`, JSON.stringify({ database: one.database.peerUrl, standbys: others.map(({ spec }) => spec.name), peers, observers, ...(options.lag === undefined ? {} : { lag: options.lag }), ...(options.degradeAfterSeconds === null ? {} : { degradeAfterSeconds: options.degradeAfterSeconds ?? DEGRADE_SECONDS }) }));
 }
 
 async function runCell(planned: Seated, options: FleetOptions, url: string, vendors: Vendors | undefined): Promise<FleetCell> {
@@ -101,14 +102,14 @@ async function runCell(planned: Seated, options: FleetOptions, url: string, vend
   };
 }
 
-interface CellState { readonly cell: string; readonly unkeyed: readonly string[]; readonly held: readonly { readonly tenant: string }[]; readonly peers: readonly { readonly state: string; readonly incoming: { readonly whole: boolean } }[] }
+interface CellState { readonly cell: string; readonly degraded?: unknown; readonly unkeyed: readonly string[]; readonly held: readonly { readonly tenant: string }[]; readonly peers: readonly { readonly state: string; readonly incoming: { readonly whole: boolean } }[] }
 
 /** Every tenant has a cell, every cell a whole copy of every other, and the keys of the tenants that it may have. */
 async function settled(cells: readonly FleetCell[], tenants: readonly FleetTenant[], zones: FleetOptions['zones'] = []): Promise<boolean> {
   const mayHave = (id: string, cell: string): boolean => tenants.some((tenant) => tenant.id === id && (zones.find(({ name }) => name === tenant.zone)?.cells.includes(cell) ?? true));
   const states = await Promise.all(cells.map((cell) => admin<CellState>(cell.folder, 'GET', '/cells')));
   const held = new Set(states.flatMap((state) => state.held.map(({ tenant }) => tenant)));
-  return tenants.every(({ id }) => held.has(id)) && states.every(({ cell, unkeyed }) => !unkeyed.some((id) => mayHave(id, cell))) && states.every(({ peers }) => peers.length === cells.length - 1 && peers.every(({ state, incoming }) => state === 'streaming' && incoming.whole));
+  return tenants.every(({ id }) => held.has(id)) && states.every(({ cell, unkeyed }) => !unkeyed.some((id) => mayHave(id, cell))) && states.every(({ peers, degraded }) => degraded === undefined && peers.length === cells.length - 1 && peers.every(({ state, incoming }) => state === 'streaming' && incoming.whole));
 }
 
 async function makeTenants(cells: ReadonlyMap<string, FleetCell>, options: FleetOptions): Promise<Map<string, FleetTenant>> {

@@ -13,6 +13,8 @@ export function cellFolder(named: string | undefined): string {
 }
 
 export const at = (folder: string) => ({
+  /** Of several in one folder. */
+  cellOf: (name: string) => join(folder, name),
   cell: join(folder, 'cell.json'),
   policy: join(folder, 'policy.jws'),
   directory: join(folder, 'directory.jws'),

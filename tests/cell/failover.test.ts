@@ -1,5 +1,5 @@
 /** Three cells as real processes: the primary is killed with all it has, clients go on by themselves, nothing is lost or counted twice, and it goes back. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { benchPicture } from '../../scripts/bench/picture.ts';
 import { admin } from '../../scripts/cell/admin.ts';
+import { deploymentIn, handBack, handOver } from '../../scripts/cell/handover.ts';
 import { type Fleet, type FleetTenant, startFleet } from '../../scripts/cell/fleet.ts';
 import { createApi } from '../../workloads/client/api.ts';
 import { createCellsApi } from '../../workloads/client/cells.ts';
@@ -124,10 +125,12 @@ describe('a cell that dies', () => {
   }, 60_000);
 
   it('gets its tenants back when that is asked for, with everything that happened meanwhile', async () => {
-    // Both ways whole again: what the other cell did is here.
-    await until(async () => (await state('aws')).peers.every(({ state: to, incoming }) => to === 'streaming' && incoming.state === 'streaming'));
-    await admin(fleet.cell('azure').folder, 'POST', '/epochs/give-back', { tenants: tenants().map(({ id }) => id), to: 'aws' });
-    await until(async () => (await state('aws')).held.length === tenants().length);
+    // It waits until the copy is whole: what the other cell did is here.
+    const moved = await handBack(await deploymentIn(folder), {});
+    expect(moved).toMatchObject([{ to: 'aws', tenants: [{ tenant: 'steady' }, { tenant: 'swift' }] }]);
+    expect((await state('aws')).held.length).toBe(tenants().length);
+    // Asked again, there is nothing to do.
+    expect(await handBack(await deploymentIn(folder), {})).toEqual([]);
     for (const tenant of tenants()) {
       const one = await count(tenant).done;
       expect(where(one).cell).toBe('aws');
@@ -137,5 +140,14 @@ describe('a cell that dies', () => {
       expect(new Map(jobs.map((job) => [job.job_id, job.state]))).toEqual(new Map(counted.get(tenant.id)?.map(({ jobId }) => [jobId, 'completed'])));
     }
     expect((await state('aws')).conflicts + (await state('azure')).conflicts).toBe(0);
+  }, 120_000);
+
+  it('moves one tenant where an operator says, and none where the owner does not', async () => {
+    const deployment = await deploymentIn(folder);
+    await expect(handOver(deployment, { to: 'gcp', tenants: ['steady'], direction: 'failover' })).rejects.toMatchObject({ code: 'TENANT_ELSEWHERE' });
+    expect((await handOver(deployment, { to: 'azure', tenants: ['steady'], direction: 'failover' })).tenants).toMatchObject([{ tenant: 'steady' }]);
+    for (const [id, cell] of [['steady', 'azure'], ['swift', 'aws']] as const) expect(where(await count(fleet.tenants.get(id) as FleetTenant).done).cell).toBe(cell);
+    const phases = (await readFile(join(folder, 'handover.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as { phase: string; direction: string });
+    expect(phases.map(({ phase, direction }) => `${direction} ${phase}`)).toEqual([...['decide', 'fence', 'promote', 'done'].map((p) => `failback ${p}`), ...['decide', 'fence', 'promote', 'done'].map((p) => `failover ${p}`)]);
   }, 120_000);
 });

@@ -26,6 +26,11 @@ export const peersSchema = z.strictObject({
     /** Its internal listener. */
     gateway: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/$/, '')),
   })).min(1).max(8),
+  /**
+   * The operator's policy for a lost standby: once one has been away for so long, jobs of tier sync are acknowledged without, with an alarm, until all are back. Absent: they are
+   * refused (503) for as long as it takes.
+   */
+  degradeAfterSeconds: z.number().min(1).max(86_400).optional(),
   /** Where observers are reached from here, by their cells, where that is not the address in the owner's directory. Whom to believe is the directory's word. */
   observers: z.record(cellName, z.url({ protocol: /^https?$/ })).optional(),
 });
@@ -37,6 +42,7 @@ const RETRY_MS = 1_000;
 const PUT_MS = 2_000;
 /** Bytes without a job are swept only while every peer is heard: the job's row may be on its way. */
 const HEARD_MS = 60_000;
+const BY_POLICY = 'by policy: ';
 
 export interface Peers {
   /** Origins of internal listeners, by cell. */
@@ -61,7 +67,7 @@ export interface PeersOptions {
 }
 
 export function openPeers({ config, url, cell, key, blobs: own, maxBytes, now, log }: PeersOptions): Peers {
-  const { database, standbys, lag, peers } = config;
+  const { database, standbys, lag, peers, degradeAfterSeconds } = config;
   const replication = openReplication({ url, peerUrl: database, cell, peers: peers.map((p) => ({ name: p.name, url: p.database })), standbys, now, ...(lag === undefined ? {} : { lag }) });
   const blobs = replicateBlobs({
     own, debts: replication.debts, standbys, degraded: replication.isDegraded,
@@ -90,6 +96,9 @@ export function openPeers({ config, url, cell, key, blobs: own, maxBytes, now, l
         await replication.prepare();
         await replication.requireStandbys();
         repeat('beat', BEAT_MS, () => replication.beat());
+        const awayFrom = now();
+        const away = new Map(standbys.map((name) => [name, awayFrom]));
+        if (degradeAfterSeconds !== undefined) repeat('degrade', BEAT_MS, () => judgeStandbys(replication, away, degradeAfterSeconds, now, log));
         repeat('ciphertext', PAY_MS, () => blobs.pay());
         // One after the other: two first copies at once would wait for each other's rows.
         repeat('subscribe', RETRY_MS, async () => {
@@ -107,4 +116,21 @@ export function openPeers({ config, url, cell, key, blobs: own, maxBytes, now, l
       };
     },
   };
+}
+
+/** @param away since when each standby has not been seen streaming, epoch ms; kept from call to call */
+export async function judgeStandbys(replication: Pick<Replication, 'state' | 'degrade' | 'restore'>, away: Map<string, number>, afterSeconds: number, now: Clock, log: Log): Promise<void> {
+  const { peers, degraded } = await replication.state();
+  const at = now();
+  for (const { peer, state } of peers) if (away.has(peer) && state === 'streaming') away.set(peer, at);
+  const missing = [...away].filter(([, since]) => since < at).map(([name]) => name);
+  const lost = [...away].filter(([, since]) => at - since >= afterSeconds * 1_000).map(([name]) => name);
+  if (lost.length > 0 && degraded === undefined) {
+    await replication.degrade(`${BY_POLICY}${lost.join(', ')} away for ${afterSeconds} s`);
+    log.error('sync degraded', { where: lost.join(',') });
+  } else if (missing.length === 0 && degraded?.reason.startsWith(BY_POLICY) === true) {
+    // What an operator decided, an operator takes back.
+    await replication.restore();
+    log.info('sync restored');
+  }
 }
