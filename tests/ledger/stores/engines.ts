@@ -32,6 +32,7 @@ export interface StoreEngine {
   /** STORE_URL of a new bucket, for a process with `env`. */
   bucket(): Promise<string>;
   readonly env: Readonly<Record<string, string>>;
+  readonly base: string;
   stop(): Promise<void>;
 }
 
@@ -117,7 +118,7 @@ export async function startStore(name: EngineName): Promise<StoreEngine> {
     return bucket;
   };
   return {
-    env: metadata.env,
+    env: metadata.env, base,
     bucket: async () => kind.url(base, await made()),
     async open() {
       const bucket = await made();
@@ -137,4 +138,18 @@ export async function startStore(name: EngineName): Promise<StoreEngine> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A user of moto who may do what a gateway may. */
+export async function iamKeys(base: string): Promise<{ readonly id: string; readonly secret: string }> {
+  const iam = async (action: string, more: Record<string, string>): Promise<string> => {
+    const response = await fetch(base, { method: 'POST', headers: { authorization: signed.authorization.replace('/s3/', '/iam/') }, body: new URLSearchParams({ Action: action, Version: '2010-05-08', UserName: 'gateway', ...more }) });
+    await ok(response);
+    return response.text();
+  };
+  await iam('CreateUser', {});
+  await iam('PutUserPolicy', { PolicyName: 'ciphertext', PolicyDocument: JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject', 's3:ListBucket'], Resource: '*' }] }) });
+  const xml = await iam('CreateAccessKey', {});
+  const read = (tag: string): string => new RegExp(`<${tag}>([^<]+)</${tag}>`).exec(xml)?.[1] ?? '';
+  return { id: read('AccessKeyId'), secret: read('SecretAccessKey') };
 }
