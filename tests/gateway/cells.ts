@@ -14,7 +14,7 @@ import { startEngine, type Engine } from '../ledger/engines.ts';
 import { owner } from './fixture.ts';
 
 export const CELLS = ['aws', 'azure', 'gcp'] as const;
-export const LEASE_SECONDS = 2;
+export const LEASE_SECONDS = 4;
 export const BOUND_SECONDS = 0.2;
 const log = createLog('observer', { write: () => {} });
 

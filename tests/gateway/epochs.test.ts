@@ -32,6 +32,9 @@ async function submit(world: World, tenant: string) {
   return { message, jobId: context.job_id, response: await world.gateway.public.inject({ method: 'POST', url: '/v1/jobs', headers: octets(apiKey), payload: Buffer.from(message) }) };
 }
 const holders = async (tenant: string) => (await Promise.all([aws, azure].map(async (world) => ((await world.gateway.epochs.status()).some((one) => one.tenant === tenant) ? [world] : [])))).flat();
+const holderOf = (tenant: string): Promise<World> => until(async () => { const [world, ...more] = await holders(tenant); return more.length === 0 && world; });
+/** By a cell that holds the tenant, and does so again where this machine was too slow for a renewal. */
+const served = (world: World, tenant: string) => until(async () => { const sent = await submit(world, tenant); return sent.response.statusCode === 202 && sent; });
 
 beforeAll(async () => {
   observers = await startObservers();
@@ -67,11 +70,16 @@ describe('two gateways that both believe to be primary', () => {
     for (const world of [aws, azure]) world.gateway.epochs.start();
     await until(async () => (await Promise.all(TENANTS.map(holders))).every((found) => found.length === 1));
     for (const tenant of TENANTS) {
-      const outcomes = await Promise.all([aws, azure].map(async (world) => (await submit(world, tenant)).response));
-      expect(outcomes.map(({ statusCode }) => statusCode).filter((status) => status === 202)).toHaveLength(1);
+      // A machine that is busy may miss a renewal, and then none of them works for a moment: never both.
+      const outcomes = await until(async () => {
+        const both = await Promise.all([aws, azure].map(async (world) => (await submit(world, tenant)).response));
+        const count = both.filter(({ statusCode }) => statusCode === 202).length;
+        expect(count).toBeLessThan(2);
+        return count === 1 && both;
+      });
       expect(outcomes.find(({ statusCode }) => statusCode !== 202)?.json<{ code: string }>().code).toMatch(/^EPOCH_/);
       // Once it has heard from the observers, the other one names the cell to go to.
-      const [holder] = await holders(tenant) as [World];
+      const holder = await holderOf(tenant);
       const refused = await until(async () => {
         const answer = (await submit(holder === aws ? azure : aws, tenant)).response.json<{ code: string; reasons: { need?: string }[] }>();
         return answer.code === 'EPOCH_FENCED' && answer;
@@ -81,9 +89,8 @@ describe('two gateways that both believe to be primary', () => {
   });
 
   it('the holder\'s counter leases, and has the key released by the broker, which judges the promises itself; manifest and receipt carry the epoch', async () => {
-    const [holder] = await holders('acme') as [World];
-    const { message, jobId, response } = await submit(holder, 'acme');
-    expect(response.statusCode).toBe(202);
+    const holder = await holderOf('acme');
+    const { message, jobId } = await served(holder, 'acme');
     const counter = await holder.counter();
     await counter.register();
     const leased = (await counter.call('POST', '/internal/v1/lease', { max: 64, wait_ms: 0 })).json();
@@ -112,24 +119,24 @@ describe('two gateways that both believe to be primary', () => {
   });
 
   it('given back for the other, that one has it; the first serves nothing more', async () => {
-    const [holder] = await holders('globex') as [World];
+    const holder = await holderOf('globex');
     const other = holder === aws ? azure : aws;
     const response = await holder.gateway.admin.inject({ method: 'POST', url: '/epochs/give-back', payload: { tenants: ['globex'], to: other.cell.cell } });
     expect(response.statusCode).toBe(204);
     expect((await submit(holder, 'globex')).response.statusCode).not.toBe(202);
     await until(async () => (await holders('globex'))[0] === other);
-    expect((await submit(other, 'globex')).response.statusCode).toBe(202);
+    await served(other, 'globex');
     await until(async () => (await submit(holder, 'globex')).response.json<{ code: string }>().code === 'EPOCH_FENCED');
   });
 
   it('an observer that restarts from its database, even the second of three, changes nothing; with two gone everything stops; with one and the owner\'s grant it goes on', async () => {
-    const [holder] = await holders('initech') as [World];
+    const holder = await holderOf('initech');
     const before = (await holder.gateway.epochs.status()).find(({ tenant }) => tenant === 'initech')?.epoch as number;
     await observers.stop('gcp');
     await observers.start('gcp');
     await observers.stop('azure');
     await until(async () => ((await holder.gateway.epochs.status()).find(({ tenant }) => tenant === 'initech')?.until ?? 0) > Date.now() + (LEASE_SECONDS - 1) * 1_000);
-    expect((await submit(holder, 'initech')).response.statusCode).toBe(202);
+    await served(holder, 'initech');
     await observers.stop('gcp');
     await until(async () => (await holders('initech')).length === 0);
     expect((await submit(holder, 'initech')).response.statusCode).toBe(503);
@@ -141,7 +148,7 @@ describe('two gateways that both believe to be primary', () => {
     expect((await give(await grant())).statusCode).toBe(204);
     await until(async () => (await holders('initech'))[0] === holder);
     expect((await holder.gateway.epochs.status()).find(({ tenant }) => tenant === 'initech')?.epoch).toBe(before + 1_000);
-    expect((await submit(holder, 'initech')).response.statusCode).toBe(202);
+    await served(holder, 'initech');
     await observers.start('gcp');
     await observers.start('azure');
   });
@@ -176,10 +183,9 @@ describe('an observer', () => {
 
 describe('a holder that is stopped (SIGSTOP) and wakes after its lease', () => {
   it('accepts, leases, releases and completes nothing', async () => {
-    const [holder] = await until(async () => { const found = await holders('umbrella'); return found.length === 1 && found; }) as [World];
+    const holder = await holderOf('umbrella');
     const other = holder === aws ? azure : aws;
-    const { message, jobId, response } = await submit(holder, 'umbrella');
-    expect(response.statusCode).toBe(202);
+    const { message, jobId } = await served(holder, 'umbrella');
     const counter = await holder.counter();
     await counter.register();
     const leased = (await counter.call('POST', '/internal/v1/lease', { max: 64, wait_ms: 0 })).json();
@@ -233,7 +239,7 @@ describe('a holder that is stopped (SIGSTOP) and wakes after its lease', () => {
       expect(await holder.ledger.job('umbrella', accepted.jobId)).toBeUndefined();
       expect((await holder.ledger.job('umbrella', jobId))?.state).toBe('leased');
       expect((await holder.ledger.job('umbrella', queued.jobId))?.state).toBe('accepted');
-      expect((await submit(other, 'umbrella')).response.statusCode).toBe(202);
+      await served(other, 'umbrella');
     } finally {
       gateway.kill('SIGCONT');
       gateway.kill('SIGKILL');
