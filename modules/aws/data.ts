@@ -46,7 +46,6 @@ export interface DataProps {
 
 export class Data extends Construct {
   readonly endpoint: string;
-  readonly readerEndpoint: string;
   readonly resourceId: string;
   readonly identifier: string;
 
@@ -100,7 +99,6 @@ export class Data extends Construct {
       });
     }
     this.endpoint = cluster.endpoint;
-    this.readerEndpoint = cluster.readerEndpoint;
     this.resourceId = cluster.clusterResourceId;
 
     const vault = (part: string, key: string, region?: string): BackupVault => {
