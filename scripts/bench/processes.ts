@@ -1,7 +1,7 @@
 /** What the kernel says of a process and everything below it: CPU time and resident memory. Linux only; elsewhere there is no figure. */
 import { readdir, readFile } from 'node:fs/promises';
 
-interface Stat { readonly pid: number; readonly parent: number; readonly cpuMs: number }
+interface Stat { readonly pid: number; readonly parent: number; readonly cpuMs: number; /** Of children that ended, as PostgreSQL's idle connections do. */ readonly endedMs: number }
 
 /** USER_HZ, which /proc counts in, is 100 on every Linux that Node runs on. */
 const MS_PER_TICK = 10;
@@ -10,7 +10,7 @@ const MS_PER_TICK = 10;
 async function statOf(pid: number): Promise<Stat | undefined> {
   const line = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined);
   const fields = line?.slice(line.lastIndexOf(')') + 2).split(' ');
-  return fields === undefined ? undefined : { pid, parent: Number(fields[1]), cpuMs: (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK };
+  return fields === undefined ? undefined : { pid, parent: Number(fields[1]), cpuMs: (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK, endedMs: (Number(fields[13]) + Number(fields[14])) * MS_PER_TICK };
 }
 
 async function all(): Promise<Stat[]> {
@@ -29,8 +29,8 @@ export async function tree(pid: number): Promise<Stat[]> {
 /** User and system time of the process and of what it started, milliseconds. */
 export async function cpuMs(pid: number): Promise<{ readonly own: number; readonly below: number }> {
   const stats = await tree(pid);
-  const sum = (some: readonly Stat[]) => some.reduce((total, s) => total + s.cpuMs, 0);
-  return { own: sum(stats.filter((s) => s.pid === pid)), below: sum(stats.filter((s) => s.pid !== pid)) };
+  const own = stats.filter((s) => s.pid === pid).reduce((total, s) => total + s.cpuMs, 0);
+  return { own, below: stats.reduce((total, s) => total + s.cpuMs + s.endedMs, 0) - own };
 }
 
 /** Proportional set size: pages that several processes share (code, PostgreSQL's buffers) are counted once. MiB. */

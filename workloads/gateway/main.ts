@@ -15,7 +15,7 @@ import { readKeyFile } from '../protocol/key-file.ts';
 import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { serveMetrics } from '../protocol/metrics-server.ts';
-import { useNativeSha256 } from '../protocol/sha256-native.ts';
+import { useNativeCrypto } from '../protocol/primitives-native.ts';
 import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
 import { openPeers, peersSchema } from './peers.ts';
@@ -25,7 +25,7 @@ import { createGateway } from './server.ts';
 
 const PAGE = fileURLToPath(new URL('../client/web/dist', import.meta.url));
 const EXIT_MS = 10_000;
-useNativeSha256(); // several in a request
+useNativeCrypto(); // digests and proofs, several in a request
 const log = createLog('gateway');
 
 const optional = (path: string): Promise<string | undefined> => readFile(path, 'utf8').then((text) => text.trim(), (error: NodeJS.ErrnoException) => {
