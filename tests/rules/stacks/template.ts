@@ -1,4 +1,5 @@
 /** The synthesized JSON of the stacks, as rules read it. Synthesis runs once per test process, in memory of a folder of its own. */
+import '../../stacks/light.ts';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
