@@ -9,7 +9,7 @@ import { stopSignal } from '../cli/interrupt.ts';
 import { EXIT, json, note, paint, progress, say, table, UserError } from '../cli/output.ts';
 import { type DrillRecord, runDrill } from '../drill/drill.ts';
 import { page } from '../drill/page.ts';
-import { judge, type Report, signReport } from '../drill/report.ts';
+import { judge, NOTICE, type Report, signReport } from '../drill/report.ts';
 import { scenario, type ScenarioName, SCENARIOS } from '../drill/scenarios.ts';
 
 export interface DrillCommand { readonly scenario: string; readonly seed?: number; readonly rate?: number; readonly out?: string; readonly json?: boolean }
@@ -83,4 +83,37 @@ export async function drillFailover(options: DrillCommand): Promise<number> {
     json(options.scenario === 'all' ? { ok, runs: all } : all[0]);
   }
   return ok ? EXIT.ok : EXIT.failed;
+}
+
+export async function drillRestore(options: { readonly out?: string; readonly json?: boolean }): Promise<number> {
+  const { restoreDrill } = await import('../drill/restore.ts');
+  const cells = await mkdtemp(join(tmpdir(), 'ccc-restore-'));
+  const stop = stopSignal();
+  const live = progress('restore');
+  try {
+    const report = await restoreDrill({ folder: cells, log: createLog('drill', { write: () => {} }), signal: stop, onProgress: live.update });
+    live.done();
+    if (options.out !== undefined) {
+      await mkdir(options.out, { recursive: true });
+      await writeFile(join(options.out, 'restore.json'), `${JSON.stringify(report, null, 2)}\n`);
+    }
+    if (options.json) json({ ...report, scenario: 'restore', simulated: true, notice: NOTICE });
+    else {
+      const { audit, backup, restore, results } = report;
+      say(`${paint('bold', 'Restore into an empty cell')}  ${report.ok ? paint('green', 'all of it is there') : paint('red', 'not all of it is there')}`);
+      say(table(['figure', 'measured'], [
+        ['backup', `${(backup.bytes / 1e6).toFixed(1)} MB in ${backup.seconds.toFixed(2)} s, ${backup.megabytesPerSecond.toFixed(0)} MB/s, while the cell worked`], ['restore', `copied in ${restore.copySeconds.toFixed(2)} s, ${restore.megabytesPerSecond.toFixed(0)} MB/s; ready after ${restore.readySeconds.toFixed(1)} s, first result after ${restore.firstResultSeconds.toFixed(1)} s`],
+        ['audit chain', `${audit.verified ? 'verified' : 'NOT verified'}, ${audit.entriesRestored} entries; entry ${audit.entriesAtBackup} ${audit.sameHeadAtBackup ? 'is' : 'is NOT'} the head at the backup`], ['results', `${results.same} of ${results.before} the same`], ['jobs since the backup, lost', String(report.lostSinceBackup)],
+      ]));
+      say(table(['tenant', 'key', 'expected', 'actual', 'code'], report.canaries.map(({ tenant, key, expected, actual, code = '' }) => [tenant, key, expected, actual, code])));
+      for (const one of report.notes) note(paint('yellow', one, process.stderr));
+      say(paint('yellow', NOTICE));
+    }
+    return report.ok ? EXIT.ok : EXIT.failed;
+  } catch (error) {
+    if (stop.aborted) return EXIT.interrupted;
+    throw error;
+  } finally {
+    await rm(cells, { recursive: true, force: true });
+  }
 }

@@ -18,7 +18,7 @@ import { endpointsOf } from '../../workloads/protocol/cell.ts';
 import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
 import { parseMessage } from '../../workloads/protocol/message.ts';
 import type { Job, Sealed } from '../../workloads/protocol/messages.ts';
-import type { FleetCell, FleetTenant } from '../cell/fleet-types.ts';
+import type { FleetCell as WholeCell, FleetTenant } from '../cell/fleet-types.ts';
 import type { Recorder } from './record.ts';
 import type { Wanted } from './requesters.ts';
 
@@ -29,6 +29,9 @@ const MANIFEST_MS = 240_000;
 const LISTED = 500;
 const AT_ONCE = 4;
 const AUDIENCE = 'ccc-drill';
+
+/** What a client knows of a cell. */
+type FleetCell = Pick<WholeCell, 'name' | 'url' | 'cell'>;
 
 interface Outstanding {
   readonly jobId: string;
