@@ -170,7 +170,7 @@ export async function forceOver(deployment: Deployment, options: HandoverOptions
     await admin(folders.get(to) as string, 'POST', '/epochs/grant', { grant });
   }
   await record('fence', left);
-  const moved = await until(patienceMs, `${to} holds the epochs`, 'A grant stands in for one observer of two: that of the cell itself must run.', async () => {
+  const moved = await until(patienceMs, `${to} holds the epochs`, 'A grant stands in for one observer of two: that of the cell itself must run, and nobody else may renew the epoch. As long as its holder lives, move without --force.', async () => {
     const now = stateIn(await statesOf(deployment), to);
     const all = tenants.flatMap((tenant) => { const mine = held(now, tenant); return mine === undefined ? [] : [{ tenant, epoch: mine }]; });
     return all.length === tenants.length ? all : undefined;
