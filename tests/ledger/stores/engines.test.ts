@@ -35,9 +35,10 @@ for (const [name, title] of ENGINES) {
       }
     });
 
-    it('lists more names than one page holds', { timeout: 600_000 }, async () => {
+    // A minute of small objects, and Azurite's page is not to be filled in that.
+    it.skipIf(process.env['REQUIRE_STORES'] !== '1' || name === 'azblob')('lists more names than one page holds', { timeout: 600_000 }, async () => {
       const { blobs } = await engine.open();
-      const count = name === 'azblob' ? 40 : 1_005;
+      const count = 1_005;
       const puts: string[] = [];
       for (let from = 0; from < count; from += 20) puts.push(...await Promise.all(Array.from({ length: Math.min(20, count - from) }, (_, i) => blobs.put(Buffer.from(`object ${from + i}`)))));
       expect(await blobs.list()).toEqual(puts.sort());
