@@ -1,6 +1,6 @@
 /** `npm run scan:stacks`: checkov over the synthesized stacks. Every finding is mended or excepted with a reason; a scan that saw little fails too. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -75,11 +75,19 @@ function checkov(): string {
   return own;
 }
 
+/** checkov reads nothing of a file whose `terraform` block asks for a version. */
+function withoutVersion(file: string): void {
+  const { terraform, ...rest } = JSON.parse(readFileSync(file, 'utf8')) as { terraform: Record<string, unknown> };
+  const { required_version: _, ...kept } = terraform;
+  writeFileSync(file, JSON.stringify({ ...rest, terraform: kept }, null, 2));
+}
+
 function scan(): string {
   const program = checkov();
   const root = mkdtempSync(join(tmpdir(), 'ccc-scan-'));
   try {
     synthesizeTo(root);
+    for (const stack of readdirSync(join(root, 'stacks'))) withoutVersion(join(root, 'stacks', stack, 'cdk.tf.json'));
     note('checkov reads fifteen stacks: about a quarter of a minute');
     const { stdout, stderr, error } = spawnSync(program, ['-d', 'stacks', '--framework', 'terraform_json', '--skip-download', '--compact', '-o', 'json'], { cwd: root, encoding: 'utf8', maxBuffer: 1 << 29, timeout: 600_000, env: { ...process.env, LOG_LEVEL: 'CRITICAL' } });
     if (error !== undefined || stdout.trim() === '') throw new UserError('CHECKOV_FAILED', `checkov did not run: ${error?.message ?? stderr.trim().slice(-300)}`, `Run it by hand: ${program} --version`);
