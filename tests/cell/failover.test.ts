@@ -7,7 +7,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { benchPicture } from '../../scripts/bench/picture.ts';
 import { admin } from '../../scripts/cell/admin.ts';
-import { deploymentIn, handBack, handOver } from '../../scripts/cell/handover.ts';
+import { deploymentIn, exposure, forceOver, handBack, handOver } from '../../scripts/cell/handover.ts';
 import { type Fleet, type FleetTenant, startFleet } from '../../scripts/cell/fleet.ts';
 import { createApi } from '../../workloads/client/api.ts';
 import { createCellsApi } from '../../workloads/client/cells.ts';
@@ -60,7 +60,8 @@ async function rows(cell: string, sql: string): Promise<Record<string, string>[]
     await db.end();
   }
 }
-const tenants = (): FleetTenant[] => [...fleet.tenants.values()];
+/** `spare` only shows who holds it. */
+const tenants = (): FleetTenant[] => [...fleet.tenants.values()].filter(({ id }) => id !== 'spare');
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ccc-fleet-'));
@@ -72,7 +73,7 @@ beforeAll(async () => {
       { name: 'aws', region: 'eu-central-1', platform: 'aws-nitro', counters: 1 }, { name: 'azure', region: 'westeurope', platform: 'azure-cvm', counters: 1 },
       { name: 'gcp', region: 'europe-west4', platform: 'gke', counters: 0 },
     ],
-    tenants: [{ id: 'steady', tier: 'sync', order }, { id: 'swift', tier: 'async', order }],
+    tenants: [{ id: 'steady', tier: 'sync', order }, { id: 'swift', tier: 'async', order }, { id: 'spare', tier: 'async', order: [...order, 'gcp'] }],
   });
 }, 180_000);
 afterAll(async () => {
@@ -121,16 +122,17 @@ describe('a cell that dies', () => {
       expect(refusal?.code).toMatch(/^EPOCH_|BROKER_|NOT_READY|POLICY_/);
       return refusal?.code === 'EPOCH_FENCED' && refusal.problem?.reasons?.[0]?.need === 'azure';
     });
-    expect((await state('azure')).held.map(({ tenant }) => tenant).sort()).toEqual(['steady', 'swift']);
+    expect((await state('azure')).held.map(({ tenant }) => tenant)).toEqual(expect.arrayContaining(['steady', 'swift']));
   }, 60_000);
 
   it('gets its tenants back when that is asked for, with everything that happened meanwhile', async () => {
     // It waits until the copy is whole: what the other cell did is here.
-    const moved = await handBack(await deploymentIn(folder), {});
+    const names = tenants().map(({ id }) => id);
+    const moved = await handBack(await deploymentIn(folder), { tenants: names });
     expect(moved).toMatchObject([{ to: 'aws', tenants: [{ tenant: 'steady' }, { tenant: 'swift' }] }]);
-    expect((await state('aws')).held.length).toBe(tenants().length);
+    expect((await state('aws')).held.map(({ tenant }) => tenant)).toEqual(expect.arrayContaining(names));
     // Asked again, there is nothing to do.
-    expect(await handBack(await deploymentIn(folder), {})).toEqual([]);
+    expect(await handBack(await deploymentIn(folder), { tenants: names })).toEqual([]);
     for (const tenant of tenants()) {
       const one = await count(tenant).done;
       expect(where(one).cell).toBe('aws');
@@ -149,5 +151,21 @@ describe('a cell that dies', () => {
     for (const [id, cell] of [['steady', 'azure'], ['swift', 'aws']] as const) expect(where(await count(fleet.tenants.get(id) as FleetTenant).done).cell).toBe(cell);
     const phases = (await readFile(join(folder, 'handover.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as { phase: string; direction: string });
     expect(phases.map(({ phase, direction }) => `${direction} ${phase}`)).toEqual([...['decide', 'fence', 'promote', 'done'].map((p) => `failback ${p}`), ...['decide', 'fence', 'promote', 'done'].map((p) => `failover ${p}`)]);
+  }, 120_000);
+});
+
+describe('two cells that die', () => {
+  it('leave nobody who promotes itself; the owner\'s grant does, and what may be lost is said before', async () => {
+    await Promise.all(['aws', 'azure'].map((name) => fleet.cell(name).kill()));
+    const deployment = await deploymentIn(folder);
+    const how = { to: 'gcp', tenants: ['spare'], direction: 'failover' as const };
+    await expect(handOver(deployment, { ...how, patienceMs: 7_000 })).rejects.toMatchObject({ code: 'HANDOVER_WAITS' });
+    expect((await state('gcp')).held).toEqual([]);
+    const [exposed] = await exposure(deployment, how);
+    expect(exposed).toMatchObject({ tenant: 'spare', tier: 'async' });
+    expect(exposed?.seconds).toBeGreaterThan(5);
+    const moved = await forceOver(deployment, how);
+    expect(moved.tenants[0]?.epoch).toBeGreaterThan(1_000);
+    expect((await state('gcp')).held).toMatchObject([{ tenant: 'spare', epoch: moved.tenants[0]?.epoch }]);
   }, 120_000);
 });
