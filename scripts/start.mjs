@@ -18,6 +18,7 @@ const VERBS = {
   test: { script: 'scripts/test.ts', dev: true },
   bench: { script: 'scripts/bench/main.ts', dev: true },
   fuzz: { script: 'scripts/fuzz/main.ts', dev: false },
+  drill: { script: 'scripts/ccc.ts', args: ['drill', 'failover'], dev: false },
   'docs:architecture': { script: 'scripts/stacks/diagram.ts', dev: true },
   'validate:stacks': { script: 'scripts/stacks/validate.ts', dev: true },
   'scan:stacks': { script: 'scripts/stacks/scan.ts', dev: true },
