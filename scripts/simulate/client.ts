@@ -1,4 +1,5 @@
-/** A tenant's client: one message per job, kept until the result is there; goes from cell to cell by itself. */
+/** A tenant's client: one message per job, kept until the result is there; the real core chooses the cell. */
+import { afterAnswer, type CellOutcome, type CellsState, nextCell, startCells } from '../../workloads/client/cells-core.ts';
 import type { Gateway, Refused } from './gateway.ts';
 import type { Process } from './machinery.ts';
 import type { SimulatedTenant } from './settings.ts';
@@ -21,33 +22,35 @@ export class Client {
   readonly process: Process;
   readonly tenant: SimulatedTenant;
   readonly #world: World;
-  #cell: string;
+  #cells: CellsState;
   open = 0;
 
   constructor(world: World, process: Process, tenant: SimulatedTenant) {
     this.#world = world;
     this.process = process;
     this.tenant = tenant;
-    this.#cell = tenant.order[0] as string;
+    this.#cells = startCells(tenant.order);
     process.onStart = () => {
       for (let n = 0; n < world.settings.jobs; n += 1) {
         const kept: Kept = { tenant: tenant.tenant, job: `${tenant.tenant}-${n}`, message: `picture ${n}`, sent: 0, acknowledged: false, since: 0 };
         this.open += 1;
-        process.after(world.machinery.between(0, world.settings.busyMs), () => this.#submit(kept, this.#cell));
+        process.after(world.machinery.between(0, world.settings.busyMs), () => this.#submit(kept));
       }
     };
   }
 
-  #next(cell: string): string {
-    const { order } = this.tenant;
-    return order[((order as readonly string[]).indexOf(cell) + 1) % order.length] as string;
+  #heard(cell: string, outcome: CellOutcome): void {
+    this.#cells = afterAnswer(this.#cells, cell, outcome, this.process.now);
   }
 
-  #later(run: () => void): void {
-    this.process.after(this.#world.machinery.between(150, 500), run);
+  #later(run: (cell: string) => void): void {
+    this.process.after(this.#world.machinery.between(150, 500), () => {
+      const { cell, waitMs } = nextCell(this.#cells, this.process.now);
+      this.process.after(waitMs, () => run(cell));
+    });
   }
 
-  #submit(kept: Kept, cell: string): void {
+  #submit(kept: Kept, cell = nextCell(this.#cells, this.process.now).cell): void {
     const world = this.#world;
     const gateway = world.gatewayOf(cell);
     if (kept.sent > 0) world.event({ kind: 'resubmitted', at: world.now, tenant: kept.tenant, job: kept.job, cell });
@@ -57,12 +60,12 @@ export class Client {
         world.event({ kind: 'acknowledged', at: world.now, tenant: kept.tenant, job: kept.job, cell, epoch: said.epoch });
         kept.acknowledged = true;
         kept.since = world.now;
-        this.#cell = cell;
-        this.#later(() => this.#poll(kept, cell));
+        this.#heard(cell, { kind: 'ok' });
+        this.#later((next) => this.#poll(kept, next));
         return;
       }
-      const to = said?.need !== undefined && (this.tenant.order as readonly string[]).includes(said.need) ? said.need : this.#next(cell);
-      this.#later(() => this.#submit(kept, to));
+      this.#heard(cell, said?.need === undefined ? { kind: 'down' } : { kind: 'elsewhere', cell: said.need });
+      this.#later((next) => this.#submit(kept, next));
     });
   }
 
@@ -71,7 +74,7 @@ export class Client {
     const gateway = world.gatewayOf(cell);
     world.machinery.call<ReturnType<Gateway['status']>>(this.process, gateway.process, ASK_MS, (answer) => answer(gateway.status(kept)), (said) => {
       if (said === 'unknown') {
-        if (world.settings.protections.resubmit) this.#later(() => this.#submit(kept, cell));
+        if (world.settings.protections.resubmit) this.#later((next) => this.#submit(kept, next));
         return;
       }
       if (said?.result !== undefined) {
@@ -81,8 +84,11 @@ export class Client {
         return;
       }
       const stuck = said === undefined || world.now - kept.since > PATIENCE_MS;
-      if (stuck) kept.since = world.now;
-      this.#later(() => this.#poll(kept, stuck ? this.#next(cell) : cell));
+      if (stuck) {
+        kept.since = world.now;
+        this.#heard(cell, { kind: 'down' });
+      }
+      this.#later((next) => this.#poll(kept, next));
     });
   }
 }

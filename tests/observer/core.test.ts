@@ -111,6 +111,12 @@ describe('a holder', () => {
     expect(() => held(cell, absorb(cell, late, 't', 'gcp', promise('gcp'), NOW), 't', NOW)).toThrow(/EPOCH_ABSENT/);
   });
 
+  it('names the cell whose promise lasts, where another observer promised the same epoch to a cell that came to nothing', () => {
+    let state = absorb(cell, IDLE, 't', 'aws', view('azure', 2), NOW);
+    state = absorb(cell, state, 't', 'gcp', { view: { ...view('gcp', 2).view, leftMs: 2_000 } }, NOW);
+    expect(() => held(cell, state, 't', NOW)).toThrow(/EPOCH_FENCED.*need gcp/);
+  });
+
   it('who has just started hears every observer, for a moment', () => {
     let state = plan(cell, IDLE, 't', NOW).state;
     for (const observer of ['aws', 'azure']) state = absorb(cell, state, 't', observer, view(), NOW);

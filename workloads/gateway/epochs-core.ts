@@ -80,8 +80,10 @@ const holds = (config: HolderConfig, state: HolderState, tenant: string, now: nu
   }
 };
 
+/** Of two cells that were promised one epoch by different observers, that whose promise lasts: the other came to nothing. */
 const topView = (state: HolderState): EpochView | undefined =>
-  Object.values(state.views).map(({ view }) => view).reduce<EpochView | undefined>((top, view) => (top === undefined || view.epoch > top.epoch ? view : top), undefined);
+  Object.values(state.views).map(({ view }) => view)
+    .reduce<EpochView | undefined>((top, view) => (top === undefined || view.epoch > top.epoch || (view.epoch === top.epoch && view.leftMs > top.leftMs) ? view : top), undefined);
 
 /** What to send now. Call it again and again: it spaces requests out by itself. */
 export function plan(config: HolderConfig, state: HolderState, tenant: string, now: number): { state: HolderState; plan: Plan } {
