@@ -21,7 +21,7 @@ describe('as designed', () => {
     expect(report.superseded).toBeGreaterThan(50);
     expect(report.unreplicated).toBeGreaterThan(50);
     expect(report.fencedWritesRefused).toBeGreaterThan(5);
-  }, 300_000);
+  }, 600_000);
 
   it('a failover forced with two cells dead: those that come back with a majority leave it alone', () => {
     let failovers = 0;
