@@ -107,6 +107,9 @@ describe('a cell that dies', () => {
       note(tenant, [one]);
     }
     for (const tenant of tenants()) {
+      const phases = (await state('azure')).phases.filter((event) => event.tenant === tenant.id);
+      expect(phases.map(({ phase }) => phase).slice(-6)).toEqual(['detect', 'decide', 'fence', 'promote', 'attest', 'release']);
+      expect(phases.map(({ at }) => at)).toEqual(phases.map(({ at }) => at).toSorted((a, b) => a - b));
       expect(await rows('azure', `select j.state, count(*) as n, count(u.job_id) as used, (select count(*) from results r where r.tenant_id = '${tenant.id}') as results
         from jobs j left join usage u using (tenant_id, job_id) where j.tenant_id = '${tenant.id}' group by j.state`)).toEqual([{ state: 'completed', n: String(JOBS + 1), used: String(JOBS + 1), results: String(JOBS + 1) }]);
     }

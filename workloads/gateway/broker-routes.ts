@@ -65,5 +65,6 @@ export function brokerRoutes(core: Core): Route<InternalAuth>[] {
 
 async function tellReleased(core: Core, receipts: readonly BrokerReceipt[]): Promise<void> {
   const released = receipts.flatMap(({ operation, tenant_id, job_id }) => (operation === 'released' && job_id !== undefined ? [{ tenantId: tenant_id, jobId: job_id }] : []));
+  for (const { tenantId } of released) core.phases.first('release', tenantId);
   await core.ledger.recordEvents(released, 'released').catch((error: unknown) => core.log.warn('events not recorded', { count_jobs: released.length, ...errorFields(error) }));
 }

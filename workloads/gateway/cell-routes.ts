@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { cellName, tenantId } from '../protocol/wire.ts';
 import type { Core } from './core.ts';
+import { TAKE_OVER_PHASES } from './phases.ts';
 import { route, type Route } from './route.ts';
 
 const count = z.number().int();
@@ -21,6 +22,8 @@ export const cellStateSchema = z.strictObject({
   degraded: z.strictObject({ at: z.number(), reason: z.string() }).optional(),
   conflicts: count,
   alarms: z.array(z.string()),
+  /** Of take-overs by this process, oldest first. */
+  phases: z.array(z.strictObject({ at: z.number(), cell: cellName, tenant: tenantId, phase: z.enum(TAKE_OVER_PHASES), epoch: count.optional() })),
   /** Tenants that may come here and whose keys are not here: nobody could work for them. */
   unkeyed: z.array(tenantId),
 });
@@ -42,7 +45,7 @@ export function cellRoutes(core: Core): Route<'operator'>[] {
       handler: async (): Promise<CellState> => {
         const [held, replication, unkeyed] = await Promise.all([core.epochs.status(), core.replication?.state(), withoutKeys(core)]);
         return {
-          cell: core.cell.cell, held, unkeyed,
+          cell: core.cell.cell, held, unkeyed, phases: [...core.phases.recent],
           peers: (replication?.peers ?? []).map(({ lagBytes, lagSeconds, incoming: { heardAt, ...incoming }, ...peer }) => ({
             ...peer, ...(lagBytes === undefined ? {} : { lagBytes }), ...(lagSeconds === undefined ? {} : { lagSeconds }), incoming: { ...incoming, ...(heardAt === undefined ? {} : { heardAt }) },
           })),

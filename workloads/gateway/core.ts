@@ -13,6 +13,7 @@ import type { KeyedTenants } from './keyed.ts';
 import type { Health } from './health.ts';
 import type { Limits } from './limits.ts';
 import type { Load } from './load.ts';
+import type { PhaseLog } from './phases.ts';
 import type { Documents, OwnerDocuments } from './policy.ts';
 import type { RateLimiter } from './rate.ts';
 import type { Sessions } from './sessions.ts';
@@ -42,6 +43,7 @@ export interface Core {
   readonly replication: Replication | undefined;
   readonly standbys: Standbys;
   readonly keyed: KeyedTenants | undefined;
+  readonly phases: PhaseLog;
   readonly collateral: CollateralSupply | undefined;
   readonly keepDocuments: (documents: Documents) => Promise<void>;
   /** Aborted when the gateway stops: long polls and event streams end. */

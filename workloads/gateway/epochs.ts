@@ -10,6 +10,7 @@ import { errorFields, type Log } from '../protocol/log.ts';
 import type { EpochProof, TenantEpoch } from '../protocol/messages.ts';
 import { EPOCHS_PATH, MAX_TENANTS, type ObserverAnswer, observerAnswerSchema, type ObserverRequest } from '../protocol/observer.ts';
 import { absorb, giveBack, held, type HolderConfig, type HolderState, IDLE, paces, plan, type Plan } from './epochs-core.ts';
+import type { PhaseLog } from './phases.ts';
 import type { OwnerDocuments } from './policy.ts';
 
 export interface EpochsOptions {
@@ -20,6 +21,7 @@ export interface EpochsOptions {
   readonly ledger: Pick<Ledger, 'tenants' | 'takeOver'>;
   /** A cell that cannot work does not ask for epochs: what it has runs out, and another one takes over. */
   readonly healthy: () => Promise<boolean>;
+  readonly phases?: Pick<PhaseLog, 'note'> | undefined;
   /** Whether this cell could work for the tenant: has its keys. Default: yes. */
   readonly ready?: ((tenant: string) => Promise<boolean>) | undefined;
   /** Addresses of observers, by cell, where they are not those of the directory. */
@@ -182,11 +184,19 @@ export class Epochs {
       if (!may) continue;
       const next = plan(config, state, tenant, now());
       this.#states.set(tenant, next.state);
+      this.#tell(tenant, state, next.state);
       if (next.plan.ask.length + next.plan.look.length + next.plan.release.length > 0) plans.push([tenant, next.plan]);
     }
     void this.#send(rules, plans);
     await this.#takeOver(rules);
     return Math.max(MIN_TICK_MS, paces(rules).look / 4);
+  }
+
+  #tell(tenant: string, before: HolderState, after: HolderState): void {
+    if (before.epoch !== 0) return;
+    const { phases } = this.#options;
+    if (before.freeSince === undefined && (after.freeSince !== undefined || after.epoch !== 0)) phases?.note('detect', tenant);
+    if (after.epoch !== 0) phases?.note('decide', tenant, after.epoch);
   }
 
   #config(rules: EpochRules): HolderConfig {
@@ -230,8 +240,13 @@ export class Epochs {
       return epoch === undefined || this.#taken.get(tenantId) === epoch ? [] : [{ tenantId, epoch }];
     });
     if (fresh.length === 0) return;
+    const { phases } = this.#options;
+    for (const { tenantId, epoch } of fresh) phases?.note('fence', tenantId, epoch);
     const count = await ledger.takeOver(fresh);
-    for (const { tenantId, epoch } of fresh) this.#taken.set(tenantId, epoch);
+    for (const { tenantId, epoch } of fresh) {
+      this.#taken.set(tenantId, epoch);
+      phases?.note('promote', tenantId, epoch);
+    }
     log.info('epochs held', { cell: this.#options.cell.cell, count_jobs: count });
   }
 

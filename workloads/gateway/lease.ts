@@ -41,10 +41,11 @@ export async function longLease(
 }
 
 /** Jobs of tenants whose epoch ended while they were leased are nobody's here: their leases run out. */
-async function answer({ epochs, limits }: Core, jobs: readonly LeasedJob[]): Promise<{ jobs: Lease[]; lease_ms: number; epochs?: TenantEpoch[] }> {
+async function answer({ epochs, limits, phases }: Core, jobs: readonly LeasedJob[]): Promise<{ jobs: Lease[]; lease_ms: number; epochs?: TenantEpoch[] }> {
   const shown = await epochs.proofs(jobs.map(({ tenantId }) => tenantId));
   if (shown === undefined) return { jobs: jobs.map(toWire), lease_ms: limits.leaseMs };
   const held = new Set(shown.map(({ tenant_id }) => tenant_id));
+  for (const tenant of held) phases.first('attest', tenant);
   return { jobs: jobs.filter(({ tenantId }) => held.has(tenantId)).map(toWire), lease_ms: limits.leaseMs, epochs: shown };
 }
 

@@ -1,6 +1,6 @@
 /** The gateway's process: `node workloads/gateway/main.ts --data FOLDER`, with DATABASE_URL in the environment. */
 import { existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, rename, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +19,7 @@ import { useNativeCrypto } from '../protocol/primitives-native.ts';
 import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
 import { openPeers, peersSchema } from './peers.ts';
+import type { PhaseEvent } from './phases.ts';
 import type { Documents } from './policy.ts';
 import { PUSH_MS, pusher } from './push.ts';
 import { createGateway } from './server.ts';
@@ -70,8 +71,9 @@ async function main(): Promise<void> {
   const disconnect = peers?.start();
   const page = values.page ?? PAGE;
   const collateral = createSupply({ folder: at('collateral/gateway'), endpoints: endpointsOf(cell), now: Date.now, onError: (error) => log.warn('collateral not refreshed', errorFields(error)) });
+  const keepPhase = (event: PhaseEvent): void => void appendFile(at('phases.jsonl'), `${JSON.stringify(event)}\n`, { mode: 0o600 }).catch((error: unknown) => log.warn('phase not kept', errorFields(error)));
   const gateway = await createGateway({
-    ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget, replication: peers.replication, gateways: peers.gateways }, observers: peersConfig?.observers }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
+    ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget, replication: peers.replication, gateways: peers.gateways }, observers: peersConfig?.observers, onPhase: keepPhase }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
       if (policy !== undefined) await replaceFile(at('policy.jws'), policy);

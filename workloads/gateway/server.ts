@@ -29,6 +29,7 @@ import { Load } from './load.ts';
 import { collect, Lately, meterApp, meterLedger } from './metering.ts';
 import { servePage } from './page.ts';
 import { type Documents, OwnerDocuments } from './policy.ts';
+import { type PhaseEvent, PhaseLog } from './phases.ts';
 import { peerRoutes } from './peer-routes.ts';
 import { type PublicAuth, publicRoutes } from './public-routes.ts';
 import { RateLimiter } from './rate.ts';
@@ -57,6 +58,8 @@ export interface GatewayOptions {
   readonly peers?: { /** This cell's own store. */ readonly own: Blobs; readonly mayForget: () => Promise<boolean>; readonly replication?: Replication; /** Origins of their internal listeners. */ readonly gateways?: Readonly<Record<string, string>> };
   /** Addresses of observers, by cell, where they are not those of the directory. */
   readonly observers?: Readonly<Record<string, string>> | undefined;
+  /** Told of each phase of a take-over. */
+  readonly onPhase?: (event: PhaseEvent) => void;
   /** Folder of the built web page. */
   readonly pageFolder?: string;
   /** Called with documents that came into force, to keep copies. */
@@ -94,13 +97,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const health = new Health({ cell, ledger, broker, trust, store, documents, limits, now });
   const gateways = options.peers?.gateways;
   const keyed = gateways === undefined ? undefined : new KeyedTenants(ledger, cell.cell);
-  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, now, log, ...(keyed === undefined ? {} : { ready: (tenant: string) => keyed.has(tenant) }) });
+  const phases = new PhaseLog({ cell: cell.cell, now, write: options.onPhase });
+  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, phases, now, log, ...(keyed === undefined ? {} : { ready: (tenant: string) => keyed.has(tenant) }) });
   const core: Core = {
     cell, configDigest, now, limits, log, ledger, store, zones: new Zones(ledger), documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),
-    health, epochs, replication: options.peers?.replication, standbys: new Standbys(options.peers?.replication), keyed,
+    health, epochs, replication: options.peers?.replication, standbys: new Standbys(options.peers?.replication), keyed, phases,
     keepDocuments: options.keepDocuments ?? (async () => {}),
     closing: closing.signal,
   };
