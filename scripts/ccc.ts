@@ -1,5 +1,5 @@
 /** `ccc`: one command line for operators and for people with pictures. Each command is a file in commands/, loaded when it is called. */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { SCOPES } from './cell/admin.ts';
 import { EXIT, fail } from './cli/output.ts';
 
@@ -115,6 +115,12 @@ export function program(): Command {
     .option('--key <file>', 'the owner\'s private Ed25519 key, JWK').option('--out <file>', 'default: standard output'))
     .action(run(async () => (await import('./commands/measurements.ts')).measurementsPolicy));
 
+  const cloud = () => new Argument('<cloud>').choices(['aws', 'azure', 'gcp']);
+  ccc.command('preflight').description('what a first apply would stumble over: logins, quotas, sizes, principals, images, state store; reads only').addArgument(cloud()).addOption(environment()).addOption(json())
+    .action(run(async () => (await import('./commands/preflight.ts')).preflight));
+  ccc.command('bootstrap-state').description('make the store of Terraform\'s states; again changes nothing').addArgument(cloud()).addOption(environment()).option('--dry-run', 'only print the commands').addOption(json())
+    .action(run(async () => (await import('./commands/bootstrap-state.ts')).bootstrapState));
+
   const collateral = ccc.command('collateral').description('what vendors publish about their platforms: cached, carried in one signed file');
   const cached = (command: Command) => command.addOption(data()).addOption(json()).option('--cache <folder>', 'where it is kept (default: collateral/ in the cell\'s folder)');
   cached(collateral.command('fetch').description('fetch from the vendors (or from the addresses in the file that $CCC_ENDPOINTS names)').argument('[names...]', 'KIND/KEY, such as amd-crl/Genoa')
@@ -141,8 +147,10 @@ export function program(): Command {
   const drill = ccc.command('drill').description('practise what may happen to cells, on this machine, and measure it (exit 0 bounds met, 1 missed, 2 usage)');
   drill.command('failover').description('three cells, a load, a hurt primary, the way back; a signed report').addOption(json())
     .option('--scenario <name>', 'kill, pause, partition, disk-full, collateral-outage, broker-restart, revoked-measurement or all', 'kill')
-    .option('--seed <n>', 'decides the load', whole(0, 4_294_967_295)).option('--rate <n>', 'jobs per second of all tenants (default 4)', whole(1, 100)).option('--out <folder>', 'where the report goes (default: drill-report)')
+    .option('--seed <n>', 'decides the load', whole(0, 4_294_967_295)).option('--rate <n>', 'jobs per second of all tenants (default 3)', whole(1, 100)).option('--lease-seconds <n>', 'of epochs: how long a cell that is gone is waited for (default 4)', whole(1, 60)).option('--out <folder>', 'where the report goes (default: drill-report)')
     .action(run(async () => (await import('./commands/drill.ts')).drillFailover));
+  drill.command('restore').description('back up a working cell, lose it, make it again in an empty folder; every key opens, an erased tenant stays unreadable').addOption(json())
+    .option('--out <folder>', 'where the report goes').action(run(async () => (await import('./commands/drill.ts')).drillRestore));
 
   const model = ccc.command('model').description('the detector');
   model.command('check').argument('[file]', 'an ONNX file; the pinned default otherwise').addOption(json())
