@@ -12,7 +12,7 @@ import { page } from '../drill/page.ts';
 import { judge, NOTICE, type Report, signReport } from '../drill/report.ts';
 import { scenario, type ScenarioName, SCENARIOS } from '../drill/scenarios.ts';
 
-export interface DrillCommand { readonly scenario: string; readonly seed?: number; readonly rate?: number; readonly out?: string; readonly json?: boolean }
+export interface DrillCommand { readonly scenario: string; readonly seed?: number; readonly rate?: number; readonly leaseSeconds?: number; readonly out?: string; readonly json?: boolean }
 
 /** The document of `--json`; the whole report is in the folder. */
 const summary = (report: Report, folder: string) => ({
@@ -63,7 +63,7 @@ export async function drillFailover(options: DrillCommand): Promise<number> {
     const cells = await mkdtemp(join(tmpdir(), 'ccc-drill-'));
     const live = progress(name);
     try {
-      const drill = await runDrill({ scenario: scenario(name), seed, folder: cells, log: createLog('drill', { write: () => {} }), signal: stop, onProgress: live.update, ...(options.rate === undefined ? {} : { rate: options.rate }) });
+      const drill = await runDrill({ scenario: scenario(name), seed, folder: cells, log: createLog('drill', { write: () => {} }), signal: stop, onProgress: live.update, ...(options.rate === undefined ? {} : { rate: options.rate }), ...(options.leaseSeconds === undefined ? {} : { leaseSeconds: options.leaseSeconds }) });
       const folder = options.scenario === 'all' ? join(out, name) : out;
       const report = await keep(name, seed, drill, cells, folder);
       live.done(`${report.evidence.seconds.toFixed(0)} s`);

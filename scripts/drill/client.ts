@@ -22,11 +22,13 @@ import type { FleetCell as WholeCell, FleetTenant } from '../cell/fleet-types.ts
 import type { Recorder } from './record.ts';
 import type { Wanted } from './requesters.ts';
 
-const LOOK_MS = 250;
+const LOOK_MS = 500;
 const REQUEST_MS = 8_000;
 /** A manifest answers a nonce: keys are asked for anew after this. */
 const MANIFEST_MS = 240_000;
-const LISTED = 500;
+const LISTED = 200;
+/** Of jobs that the list is too short for, asked for by name in one look. */
+const BY_NAME = 5;
 const AT_ONCE = 4;
 const AUDIENCE = 'ccc-drill';
 
@@ -272,23 +274,26 @@ export class TenantClient {
     const asked = [...this.#outstanding.values()].filter(({ sending, cell }) => !sending && cell !== undefined);
     if (asked.length === 0) return;
     const { cell, list } = await this.#anywhere('jobs', async (api, at) => ({ cell: at, list: new Map((await api.jobs({ limit: LISTED }, this.#stop.signal)).map((job) => [job.job_id, job])) }));
+    let byName = 0;
     for (const job of asked) {
       const known = list.get(job.jobId);
       if (known !== undefined && FINAL.includes(known.state)) await this.#finish(job);
-      else if (known === undefined && job.cell !== cell.name) await this.#missed(job, cell);
+      else if (known === undefined && (job.cell !== cell.name || (list.size >= LISTED && byName++ < BY_NAME))) await this.#missed(job, cell);
     }
   }
 
   /** Not in the list of the cell that this client moved to: asked for by name, and sent again where it is unknown. */
   async #missed(job: Outstanding, cell: FleetCell): Promise<void> {
+    let known: Job;
     try {
-      await this.#tried('job', cell, (api) => api.job(job.jobId, this.#stop.signal));
+      known = await this.#tried('job', cell, (api) => api.job(job.jobId, this.#stop.signal));
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 404)) throw error;
       await this.#deliver(job);
       return;
     }
     job.cell = cell.name;
+    if (FINAL.includes(known.state)) await this.#finish(job);
   }
 
   async #finish(job: Outstanding): Promise<void> {

@@ -17,7 +17,7 @@ import { Network } from './proxy.ts';
 import { type Recorder, record } from './record.ts';
 import { previousGeneration, type Target, type Wanted } from './requesters.ts';
 import { arrived, auditHeads, backlog, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, type Store, storedLines, versionOf, writesOf } from './rows.ts';
-import { handOver, type Scenario } from './scenarios.ts';
+import { moveTo, type Scenario } from './scenarios.ts';
 import { watch, type Watch } from './watch.ts';
 
 export interface DrillOptions {
@@ -27,6 +27,8 @@ export interface DrillOptions {
   readonly folder: string;
   /** Jobs per second, of all tenants. */
   readonly rate?: number;
+  /** Of epochs. */
+  readonly leaseSeconds?: number;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onProgress: (text: string) => void;
@@ -37,6 +39,7 @@ export interface DrillRecord {
   /** SHA-256 of the history's file. */
   readonly digest: string;
   readonly began: number;
+  readonly leaseSeconds: number;
   readonly postgres: string;
   readonly lags: Watch['lags'];
   readonly alarms: Watch['alarms'];
@@ -50,12 +53,13 @@ export interface DrillRecord {
 }
 
 /** Of epochs: short, so that what is measured is the system and not the wait. Production leases are longer, and so is detecting. */
-export const LEASE_S = 3;
+export const LEASE_S = 4;
+export const RATE = 3;
 const BASELINE_S = 10;
 const STEADY_S = 10;
 const AFTER_S = 8;
-const RECOVER_S = 75;
-const SETTLE_S = 60;
+const RECOVER_S = 60;
+const SETTLE_S = 45;
 const REGIONS = { aws: 'eu-central-1', azure: 'westeurope', gcp: 'europe-west4' } as const;
 const PLATFORMS = { aws: 'aws-nitro', azure: 'azure-cvm', gcp: 'gke' } as const;
 
@@ -81,7 +85,7 @@ export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
     say('starting three cells');
     const starting = startFleet({
       folder: join(folder, 'fleet'), cells: names.map((name) => ({ name, region: REGIONS[name], platform: PLATFORMS[name], counters: 1 })), tenants: specs, zones: [{ name: 'primary-only', cells: [names[0]] }],
-      leaseSeconds: LEASE_S, jobLeaseMs: 5_000, via: (link) => network.via(link), log, onProgress: say, policy: (policy) => withPrevious(policy, previous),
+      leaseSeconds: options.leaseSeconds ?? LEASE_S, jobLeaseMs: 5_000, via: (link) => network.via(link), log, onProgress: say, policy: (policy) => withPrevious(policy, previous),
     });
     // Also when it is given up while it starts.
     stops.push(() => starting.then((fleet) => fleet.stop(), () => {}));
@@ -96,7 +100,7 @@ export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
 
 interface Stage extends DrillOptions { readonly fleet: Fleet; readonly network: Network; readonly specs: readonly FleetTenantSpec[]; readonly stops: (() => Promise<unknown>)[] }
 
-async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: say, fleet, network, specs, stops }: Stage): Promise<DrillRecord> {
+async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEASE_S, signal, onProgress: say, fleet, network, specs, stops }: Stage): Promise<DrillRecord> {
   const cells = [...fleet.cells.values()];
   const [primary, standby] = cells as [FleetCell, FleetCell];
   const began = Date.now();
@@ -110,6 +114,14 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
     for (const end = recorder.now() + seconds * 1000; recorder.now() < end; await wait(0.1)) if (await Promise.resolve(look()).catch(() => false)) return true;
     missed.push(`${what}: not within ${seconds} s`);
     return false;
+  };
+
+  /** A step that fails is in the report, and the drill goes on: what comes after says more. */
+  const attempt = async (what: string, work: () => Promise<unknown>): Promise<void> => {
+    await work().catch((error: unknown) => {
+      signal.throwIfAborted();
+      missed.push(`${what}: ${error instanceof Error ? error.message : 'unknown'}`);
+    });
   };
 
   recorder.write({ kind: 'run', at: began, scenario: scenario.name, seed, source: 'drill', simulatedTees: true });
@@ -126,7 +138,7 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   const client = (id: string): TenantClient => clients.get(id) as TenantClient;
   stops.push(() => Promise.all([...clients.values()].map((one) => one.stop())));
   const backlogs: { at: number; jobs: number }[] = [];
-  const sampling = setInterval(() => void backlog(storeOf(cells.find(({ name }) => name === watching.holder('sync-1')?.cell) ?? primary)).then((jobs) => backlogs.push({ at: recorder.now(), jobs }), () => {}), 500);
+  const sampling = setInterval(() => void backlog(storeOf(cells.find(({ name }) => name === watching.holder('sync-1')?.cell) ?? primary)).then((jobs) => backlogs.push({ at: recorder.now(), jobs }), () => {}), 2_000);
   stops.push(async () => clearInterval(sampling));
 
   // The load: decided beforehand, and sent at its time whatever the cells do.
@@ -170,11 +182,11 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   say(`hurting ${primary.name}: ${scenario.what}`);
   const stage = { fleet, network, primary, standby, tenants: movable };
   // A lease that could have been renewed right after it was last seen lasts a little longer; what is known is the latest that was told.
-  const leaseEnd = Math.max(0, ...(watching.state(primary.name)?.state.held ?? []).filter(({ tenant }) => movable.includes(tenant)).map(({ until: end }) => end));
+  const leaseEnd = Math.max(0, ...watching.held(primary.name).filter(({ tenant }) => movable.includes(tenant)).map(({ until: end }) => end));
   const hurtAt = mark('hurt');
   recorder.write({ kind: 'hurt', at: hurtAt, cell: primary.name, what: scenario.name, failover: scenario.failover });
   await scenario.hurt(stage);
-  if (scenario.operator !== undefined) await scenario.operator(stage);
+  if (scenario.operator !== undefined) await attempt('the operator\'s move', async () => scenario.operator?.(stage));
   const moved = (cell: FleetCell) => movable.every((tenant) => watching.holder(tenant)?.cell === cell.name);
   const done = (since: number, where?: string) => (tenant: string): boolean => recorder.events.some((one) => one.kind === 'final' && one.tenant === tenant && one.at > since && (where === undefined || one.cell === where));
   if (scenario.failover) {
@@ -190,11 +202,11 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   mark('recovered');
   say('recovered; going on');
   await wait(STEADY_S);
-  if (scenario.failover) await matrix.at(await probe(standby, 'sync-1'));
+  if (scenario.failover) await attempt('requesters at the standby', async () => matrix.at(await probe(standby, 'sync-1')));
   await heads();
 
   say(`healing ${primary.name}`);
-  await scenario.heal(stage);
+  await attempt('healing', () => scenario.heal(stage));
   recorder.write({ kind: 'healed', at: mark('healed'), cell: primary.name });
   const answers = () => fetch(`${primary.url}/v1/health`, { signal: AbortSignal.timeout(2_000) }).then(({ ok }) => ok);
   await until(`${primary.name} is healthy again`, SETTLE_S, answers);
@@ -204,18 +216,20 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
     // Its time is over, and it is told so: by a client that knows no other cell, and by a counter with the promises of then.
     const answer = await client('sync-1').sendTo(primary.name, pictures[0] as Bytes).catch(() => undefined);
     if (answer === undefined) missed.push(`${primary.name} did not refuse a job after it came back`);
-    await matrix.late('fenced', await probe(primary, 'sync-2'), fenced);
+    await attempt('a fenced counter', async () => matrix.late('fenced', await probe(primary, 'sync-2'), fenced));
     await until(`${primary.name} and ${standby.name} have all of each other`, SETTLE_S, () => synced(watching, primary.name, standby.name) && synced(watching, standby.name, primary.name));
     say(`failing back to ${primary.name}`);
     backAt = mark('failback');
-    await handOver(standby, primary.name, movable);
+    await attempt('the way back', () => moveTo(fleet, primary.name, movable, 'failback'));
     await until(`every tenant is held by ${primary.name} again`, RECOVER_S, () => moved(primary));
     await until(`a result from ${primary.name} for every tenant that came back`, RECOVER_S, () => movable.every(done(backAt as number, primary.name)));
     mark('back');
   }
   await until('a result for the tenant that may not move', RECOVER_S, () => done(hurtAt)('resident'));
-  await fleet.signPolicy(withoutPrevious);
-  await matrix.late('revoked', await probe(primary, 'sync-3'), revoked);
+  await attempt('revoking the image before this one', async () => {
+    await fleet.signPolicy(withoutPrevious);
+    await matrix.late('revoked', await probe(primary, 'sync-3'), revoked);
+  });
   await wait(AFTER_S);
 
   say('no more load; waiting for every job');
@@ -224,7 +238,7 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   await load;
   await until('every acknowledged job is over', RECOVER_S, () => [...clients.values()].every(({ waiting }) => waiting === 0));
   mark('drained');
-  await matrix.at(await probe(cells[2] as FleetCell, 'elsewhere'));
+  await attempt('requesters at the third cell', async () => matrix.at(await probe(cells[2] as FleetCell, 'elsewhere')));
   await until('all cells have all of each other', SETTLE_S, () => cells.every((a) => cells.every((b) => a === b || synced(watching, a.name, b.name))));
   await Promise.all([...clients.values()].map((one) => one.stop()));
   clearInterval(sampling);
@@ -242,7 +256,7 @@ async function inFleet({ scenario, seed, folder, rate = 4, signal, onProgress: s
   const postgres = await versionOf(storeOf(primary));
   recorder.write({ kind: 'end', at: recorder.now() });
   return {
-    recorder, digest: await recorder.close(), began, postgres, lags: watching.lags, alarms: watching.alarms, unasked: matrix.unasked, backlogs, marks, missed,
+    recorder, digest: await recorder.close(), began, leaseSeconds, postgres, lags: watching.lags, alarms: watching.alarms, unasked: matrix.unasked, backlogs, marks, missed,
     refused: [...clients].flatMap(([tenant, { refused }]) => refused.map((one) => ({ tenant, ...one }))),
   };
 }

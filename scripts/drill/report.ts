@@ -1,9 +1,9 @@
 /** The report of one drill: what the auditor judged, what was measured, on what; as a document, and signed. */
 import { TIERS } from '../../modules/environments.ts';
 import { signJws } from '../../workloads/protocol/jws.ts';
-import { machine } from '../bench/machine.ts';
+import { load, machine } from '../bench/machine.ts';
 import { audit, type Bounds, type Verdict } from './auditor.ts';
-import { type DrillRecord, LEASE_S } from './drill.ts';
+import type { DrillRecord } from './drill.ts';
 import type { EventOf, HistoryEvent, Requester } from './history.ts';
 import type { Scenario } from './scenarios.ts';
 import { normalAgain, rateBetween, type Series, seriesOf } from './series.ts';
@@ -113,7 +113,7 @@ export function judge(scenario: Scenario, seed: number, drill: DrillRecord): Jud
     queuePeak: most(series.open), lag: { mostBytes: most(drill.lags.map(({ bytes }) => bytes)), mostSeconds: most(drill.lags.filter(({ at: time }) => time < hurt).map(({ seconds }) => seconds)) },
     alarms: [...new Set(drill.alarms.map(({ cell, alarm }) => `${cell}: ${alarm}`))], releases: matrixOf(history), chains: chainsOf(history), residency: residencyOf(history, hurt),
     phases: ofKind(history, 'phase').map(({ direction, phase, cell, from, at: to, detail }) => ({ direction, phase, cell, seconds: (to - from) / 1000, ...(detail === undefined ? {} : { detail }) })),
-    evidence: { began: new Date(drill.began).toISOString(), seconds: (last - drill.began) / 1000, historySha256: drill.digest, events: history.length, leaseSeconds: LEASE_S, machine: machine(drill.postgres) },
+    evidence: { began: new Date(drill.began).toISOString(), seconds: (last - drill.began) / 1000, historySha256: drill.digest, events: history.length, leaseSeconds: drill.leaseSeconds, machine: [...machine(drill.postgres), ['load average at the end', load()]] },
   };
   return { report, series };
 }

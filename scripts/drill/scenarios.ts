@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Fleet, FleetCell, OwnerPolicyContent } from '../cell/fleet-types.ts';
-import { admin } from '../cell/admin.ts';
+import { deploymentIn, handOver } from '../cell/handover.ts';
 import { UserError } from '../cli/output.ts';
 import { type Network, PASS } from './proxy.ts';
 
@@ -54,7 +54,7 @@ function revokedMeasurement(): Omit<Scenario, 'name'> {
         return withoutCounters(primary.cell.platform)(policy);
       });
     },
-    operator: ({ primary, standby, tenants }) => handOver(primary, standby.name, tenants),
+    operator: ({ fleet, standby, tenants }) => moveTo(fleet, standby.name, tenants, 'failover'),
     async heal({ fleet }) { await fleet.signPolicy((policy) => ({ ...policy, roles: { ...policy.roles, counter: before ?? policy.roles.counter } })); },
   };
 }
@@ -96,5 +96,7 @@ const table = (): Readonly<Record<ScenarioName, Omit<Scenario, 'name'>>> => ({
 
 export const scenario = (name: ScenarioName): Scenario => ({ name, ...table()[name] });
 
-/** A planned move: the holder stops at once, `to` has the first turn. */
-export const handOver = (from: FleetCell, to: string, tenants: readonly string[]): Promise<void> => admin(from.folder, 'POST', '/epochs/give-back', { tenants: [...tenants], to });
+/** The operator's own way, of `ccc failover` and `ccc failback`: nothing is lost by it. */
+export async function moveTo(fleet: Fleet, to: string, tenants: readonly string[], direction: 'failover' | 'failback'): Promise<void> {
+  await handOver(await deploymentIn(fleet.folder), { to, tenants, direction });
+}

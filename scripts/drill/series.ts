@@ -68,7 +68,7 @@ export function rateBetween(history: readonly HistoryEvent[], kind: 'final' | 'a
   return to > from ? (1000 * count) / (to - from) : 0;
 }
 
-/** From when on the 95th percentile of each three seconds stays at most twice that of the baseline; `undefined`: never again. */
+/** When three seconds in a row had a 95th percentile of at most twice the baseline's, seconds after the hurt; `undefined`: never again. */
 export function normalAgain({ p95 }: Series, baseline: { readonly from: number; readonly to: number }, hurt: number): number | undefined {
   const known = (from: number, to: number): number[] => p95.slice(Math.max(0, Math.floor(from)), Math.max(0, Math.floor(to))).filter((value): value is number => value !== undefined).sort((a, b) => a - b);
   const before = known(baseline.from, baseline.to);
@@ -76,7 +76,7 @@ export function normalAgain({ p95 }: Series, baseline: { readonly from: number; 
   if (Number.isNaN(limit)) return undefined;
   for (let at = Math.floor(hurt) + 1; at + 3 <= p95.length; at++) {
     const three = known(at, at + 3);
-    if (three.length > 0 && (three[Math.floor(three.length / 2)] as number) <= limit) return at - hurt;
+    if (three.length > 0 && (three.at(-1) as number) <= limit) return at - hurt;
   }
   return undefined;
 }
