@@ -1,6 +1,6 @@
 /** Epochs as a client sees them: where observers are listed the broker says what it saw, a higher epoch is fine, a lower one is not. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { b64u, randomBytes } from '../../attestation/bytes.ts';
+import { b64u, fromHex, randomBytes } from '../../attestation/bytes.ts';
 import { newManifestRequest, verifyManifest } from '../../workloads/client/manifest.ts';
 import { type Sent, verifyResult } from '../../workloads/client/result.ts';
 import { memorySeen } from '../../workloads/client/seen.ts';
@@ -52,11 +52,12 @@ describe('a manifest with a leased epoch', () => {
 });
 
 describe('a result', () => {
-  const result = async (epoch: number) => {
+  const result = async (epoch: number, cell = CELL) => {
     const manifest = await verify({ ...SEEN, epoch: 41 });
     const sent: Sent = { tenant_id: TENANT, job_id: '6a0f3c1e-1111-4222-8333-444455556666', message_id: b64u(randomBytes(32)), commitment: b64u(randomBytes(32)), body_digest: 'ab'.repeat(32) };
-    const session = await f.session();
-    const payload: ResultPayload = f.resultPayload(sent, session, { epoch });
+    const entry = leased.cells?.find(({ name }) => name === cell);
+    const session = await f.session(cell === CELL ? {} : { binding: { cell, configDigest: fromHex(entry?.configDigest ?? '') } });
+    const payload: ResultPayload = f.resultPayload(sent, session, { epoch, cell });
     const { claimsDigest: _, ...counter } = session;
     return verifyResult({ result: await f.signResult(payload), counter, receipts: [await f.brokerReceipt(sent, session)] }, sent, manifest, NOW);
   };
@@ -64,5 +65,11 @@ describe('a result', () => {
     expect((await result(41)).payload.epoch).toBe(41);
     expect((await result(42)).payload.epoch).toBe(42);
     expect(await codesOf(() => result(40))).toEqual(['EPOCH_ROLLBACK']);
+  });
+  it('of another cell of the tenant\'s order is believed under a higher epoch only, of any other cell never: DIRECTORY_CELL, BINDING_CELL', async () => {
+    expect((await result(42, 'south')).payload.cell).toBe('south');
+    expect(await codesOf(() => result(41, 'south'))).toEqual(['DIRECTORY_CELL']);
+    expect(await codesOf(() => result(40, 'south'))).toEqual(['EPOCH_ROLLBACK']);
+    expect(await codesOf(() => result(42, 'east'))).toContain('BINDING_CELL');
   });
 });

@@ -30,5 +30,7 @@ export async function takeOver({ db, now, cell }: Context, tenants: readonly Hel
       insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, 'requeued', ${at}::bigint, 'FAILOVER' from returned
     )
     select job_id, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('returned')}) from returned`.execute(db));
+  // Jobs that came as copies rang for nobody: counters that wait look once more.
+  await attempt(() => sql`select pg_notify(${WORK_CHANNEL}, '')`.execute(db));
   return rows.length;
 }
