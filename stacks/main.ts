@@ -1,6 +1,7 @@
 /**
  * Every stack: environment x cloud, in one synthesis. Run by cdktf (cdktf.json); stack names are frozen, states hang on them.
- * The flags of cdktf.json keep it small: no search for the format of files that say it, and a young generation that fits what a synthesis throws away.
+ * The flags of cdktf.json keep it small: no search for the format of files that say it, a young generation that fits what a synthesis throws away, and an old one of twice what
+ * it keeps, without which a busy machine collects too late.
  */
 import { loadLightly } from './loading.ts';
 
