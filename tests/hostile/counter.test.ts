@@ -1,10 +1,11 @@
 /** A hostile gateway in front of a real counter: it plays the queue and the broker's messenger, and may seal whatever it likes to the counter's public key. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { fromB64u, randomBytes, text, utf8 } from '../../attestation/bytes.ts';
+import { type Bytes, concat, fromB64u, randomBytes, text, utf8 } from '../../attestation/bytes.ts';
 import { startCounter } from '../../workloads/counter/counter.ts';
 import { counterGateway } from '../../workloads/counter/gateway-client.ts';
 import { type CounterKeys, createCounterKeys } from '../../workloads/counter/keys.ts';
 import { SessionKeeper } from '../../workloads/counter/session.ts';
+import { bundleHead } from '../../workloads/protocol/bundle.ts';
 import { open, seal } from '../../workloads/protocol/hpke.ts';
 import { generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { releaseAad, releaseInfo, resultAad, resultInfo } from '../../workloads/protocol/labels.ts';
@@ -119,12 +120,14 @@ describe('released keys', () => {
 });
 
 describe('leases and messages', () => {
+  const bundleOf = (messages: readonly Bytes[]): Bytes => concat(...messages.flatMap((message) => [bundleHead('message', message.length), message]));
+
   it('of two jobs, their messages swapped', async () => {
     const [one, two] = [await submit(), await submit()];
-    const honest = world.gateway.routes.get('GET /messages') as Handler;
-    world.gateway.routes.set('GET /messages', async (request) => {
+    const honest = world.gateway.routes.get('POST /messages') as Handler;
+    world.gateway.routes.set('POST /messages', async (request) => {
       await honest(request);
-      return request.path.endsWith(one.context.job_id) ? two.bytes : one.bytes;
+      return bundleOf((JSON.parse(text(request.body)) as { jobs: { job_id: string }[] }).jobs.map(({ job_id }) => (job_id === one.context.job_id ? two.bytes : one.bytes)));
     });
     await start();
     await givenBack([one.job, two.job], 'MESSAGE_DIGEST');
@@ -143,8 +146,7 @@ describe('leases and messages', () => {
 
   it('naming another tenant', async () => {
     twist<{ jobs: Lease[]; lease_ms: number }>('POST /lease', (answer) => ({ ...answer, jobs: answer.jobs.map((job) => ({ ...job, tenant_id: 'globex' })) }));
-    const honest = world.gateway.routes.get('GET /messages') as Handler;
-    world.gateway.routes.set('GET /messages', (request) => honest({ ...request, path: request.path }).catch(() => queue.jobs[0]?.bytes));
+    world.gateway.routes.set('POST /messages', async () => bundleOf([(queue.jobs[0] as { bytes: Bytes }).bytes]));
     const completed = vi.fn();
     const complete = world.gateway.routes.get('POST /complete') as Handler;
     world.gateway.routes.set('POST /complete', async (request) => { completed(JSON.parse(text(request.body))); return complete(request); });
