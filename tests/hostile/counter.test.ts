@@ -163,7 +163,7 @@ describe('leases and messages', () => {
     await submit();
     await start();
     await until(() => world.lines.some((line) => line.includes('lease-failed') && line.includes('RangeError')));
-    expect(world.gateway.calls).not.toContain('GET /messages');
+    expect(world.gateway.calls).not.toContain('POST /messages');
   });
 
   it('of a size that the message has not, or longer than any message', async () => {
