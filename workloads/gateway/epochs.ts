@@ -234,13 +234,12 @@ export class Epochs {
   }
 
   async #takeOver(rules: EpochRules): Promise<void> {
-    const { ledger, log } = this.#options;
+    const { ledger, log, phases } = this.#options;
     const fresh = this.#tenants.flatMap((tenantId) => {
       const epoch = this.#epochNow(rules, tenantId);
       return epoch === undefined || this.#taken.get(tenantId) === epoch ? [] : [{ tenantId, epoch }];
     });
     if (fresh.length === 0) return;
-    const { phases } = this.#options;
     for (const { tenantId, epoch } of fresh) phases?.note('fence', tenantId, epoch);
     const count = await ledger.takeOver(fresh);
     for (const { tenantId, epoch } of fresh) {
