@@ -55,7 +55,7 @@ export async function drillFailover(options: DrillCommand): Promise<number> {
   const names = options.scenario === 'all' ? SCENARIOS : SCENARIOS.filter((one) => one === options.scenario);
   if (names.length === 0) throw new UserError('SCENARIO_UNKNOWN', `${options.scenario} is no scenario.`, `Scenarios are ${SCENARIOS.join(', ')} and all.`, EXIT.usage);
   const seed = options.seed ?? 1;
-  const out = resolve(options.out ?? 'drill-report');
+  const out = resolve(options.out ?? '.cache/drill');
   const stop = stopSignal();
   const runs: { report: Report; folder: string }[] = [];
   for (const name of names) {

@@ -2,23 +2,20 @@
  * One tenant's clients: they encrypt, send, move to the next cell by themselves with the same job and the same bytes, keep the message until the result is
  * verified, and write down all that they saw. Many jobs are on their way at once, so that one look at the list of jobs serves all of them.
  */
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { b64u, type Bytes } from '../../attestation/bytes.ts';
-import { canonicalJson } from '../../attestation/canonical.ts';
+import type { Bytes } from '../../attestation/bytes.ts';
 import { createSupply, type Supply } from '../../attestation/collateral/supply.ts';
 import { Refusal } from '../../attestation/refusal.ts';
 import { type Api, ApiError, createApi, FINAL } from '../../workloads/client/api.ts';
-import { afterAnswer, type CellOutcome, type CellsState, nextCell, startCells } from '../../workloads/client/cells-core.ts';
-import { encryptMessage } from '../../workloads/client/esdk-node.ts';
-import { digestHex, encryptionKey, requestManifest, type VerifiedManifest } from '../../workloads/client/manifest.ts';
-import { openResult, type Sent, sentOf, verifyResult } from '../../workloads/client/result.ts';
+import { afterAnswer, type CellsState, nextCell, startCells } from '../../workloads/client/cells-core.ts';
+import { encryptionKey, requestManifest, type VerifiedManifest } from '../../workloads/client/manifest.ts';
+import { openResult, verifyResult } from '../../workloads/client/result.ts';
 import { memorySeen } from '../../workloads/client/seen.ts';
 import { endpointsOf } from '../../workloads/protocol/cell.ts';
-import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
-import { parseMessage } from '../../workloads/protocol/message.ts';
-import type { Job, Sealed } from '../../workloads/protocol/messages.ts';
+import type { Job } from '../../workloads/protocol/messages.ts';
 import type { FleetCell as WholeCell, FleetTenant } from '../cell/fleet-types.ts';
+import { codeOf, outcomeOf, sealedDigest } from './answers.ts';
+import { encryptJob, type Outstanding } from './job.ts';
 import type { Recorder } from './record.ts';
 import type { Wanted } from './requesters.ts';
 
@@ -35,16 +32,6 @@ const AUDIENCE = 'ccc-drill';
 /** What a client knows of a cell. */
 type FleetCell = Pick<WholeCell, 'name' | 'url' | 'cell'>;
 
-interface Outstanding {
-  readonly jobId: string;
-  readonly message: Bytes;
-  readonly sent: Sent;
-  readonly privateKey: Uint8Array;
-  /** Where it was acknowledged last. */
-  cell?: string;
-  sending: boolean;
-}
-
 export interface ClientOptions {
   readonly tenant: FleetTenant;
   /** In the tenant's order. */
@@ -55,20 +42,6 @@ export interface ClientOptions {
   readonly epochOf: (cell: string) => number | undefined;
   /** For what vendors publish. */
   readonly cache: string;
-}
-
-/** What both a client and the owner of a database can compute of a sealed result. */
-export const sealedDigest = (sealed: Sealed): string => createHash('sha256').update(canonicalJson(sealed)).digest('hex');
-
-const codeOf = (error: unknown): string => (error instanceof ApiError ? error.code : error instanceof Refusal ? error.codes[0] ?? 'REFUSED' : error instanceof Error ? error.name : 'UNKNOWN').slice(0, 64);
-
-/** Another cell may do better: nobody answered, not now, or not this cell. `undefined`: the answer would be the same everywhere. */
-function outcomeOf(error: unknown): CellOutcome | undefined {
-  if (error instanceof Refusal) return error.codes.some((code) => code.startsWith('EPOCH_') || code.startsWith('COLLATERAL_')) ? { kind: 'down' } : undefined;
-  if (!(error instanceof ApiError)) return undefined;
-  const named = error.code === 'EPOCH_FENCED' ? error.problem?.reasons?.[0]?.need : undefined;
-  if (named !== undefined) return { kind: 'elsewhere', cell: named };
-  return error.passing || error.code.startsWith('EPOCH_') ? { kind: 'down', retryAfterMs: error.retryAfter } : undefined;
 }
 
 export class TenantClient {
@@ -99,15 +72,6 @@ export class TenantClient {
     return this.#outstanding.size;
   }
 
-  get jobs(): readonly string[] {
-    return [...this.#outstanding.keys()];
-  }
-
-  /** The cell that is asked first now. */
-  get cell(): string {
-    return this.#state.preferred;
-  }
-
   /** Encrypts and sends; comes back when it was acknowledged, or when the drill ends. */
   async send(picture: Bytes): Promise<void> {
     const work = this.#send(picture).catch((error: unknown) => { if (!this.#stop.signal.aborted) throw error; });
@@ -132,6 +96,7 @@ export class TenantClient {
 
   async stop(): Promise<void> {
     this.#stop.abort();
+    for (const done of this.#queue.splice(0)) done();
     await Promise.allSettled(this.#working);
   }
 
@@ -212,15 +177,8 @@ export class TenantClient {
     return this.#keyFlight;
   }
 
-  async #encrypted(picture: Bytes): Promise<Outstanding & { readonly header: Bytes }> {
-    const { tenant } = this.#options;
-    const [key, result] = await Promise.all([this.#tenantKey(), generateReceivingKey()]);
-    const jobId = crypto.randomUUID();
-    const message = await encryptMessage(picture, {
-      tenant_id: tenant.id, job_id: jobId, purpose: 'count-cats', data_classification: 'internal', compliance_zone: tenant.zone, result_key: b64u(result.publicKey),
-    }, key);
-    const parsed = parseMessage(message);
-    return { jobId, message, sent: sentOf(parsed, await digestHex(parsed.body)), privateKey: result.privateKey, sending: true, header: parsed.header };
+  async #encrypted(picture: Bytes): Promise<Outstanding> {
+    return encryptJob(this.#options.tenant, await this.#tenantKey(), picture);
   }
 
   /** The header of a message that is never sent: what a requester asks a key for. */

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Sealed } from '../../workloads/protocol/messages.ts';
-import { sealedDigest } from './client.ts';
+import { sealedDigest } from './answers.ts';
 import type { HistoryEvent } from './history.ts';
 
 export interface Store { readonly name: string; readonly url: string }
@@ -33,7 +33,7 @@ interface AuditRow { cell: string; seq: string; prev: string; hash: string }
 /** Payload of a JWS whose signature is the business of others. */
 const payloadOf = (jws: string): { prev?: unknown } => JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')) as { prev?: unknown };
 
-/** Jobs, results, usage, receipts and audit chains of one store. @param only jobs of these tenants: those of requesters were never submitted */
+/** Jobs, results, usage, receipts and audit chains of one store. */
 export async function rowsOf(store: Store, at: number): Promise<HistoryEvent[]> {
   return within(store, async (client) => {
     const all = async <T extends object>(sql: string): Promise<T[]> => (await client.query<T>(sql)).rows;
