@@ -57,7 +57,7 @@ export function chart({ title, unit, lines, marks, shade }: ChartOptions): strin
     }
   }
   // Labels beside each other where marks are close: every other one a row lower.
-  marks.forEach(({ at, label }, i) => out.push(`<line class="mark" x1="${x(at)}" x2="${x(at)}" y1="${PAD.top - 4}" y2="${PAD.top + h}"/><text class="marklabel" x="${x(at) + 3}" y="${PAD.top + 8 + (i % 2) * 13}">${escape(label)}</text>`));
+  marks.forEach(({ at, label }, i) => out.push(`<line class="mark" x1="${x(at)}" x2="${x(at)}" y1="${PAD.top - 4}" y2="${PAD.top + h}"/><text class="marklabel" x="${at > 0.9 * seconds ? x(at) - 3 : x(at) + 3}"${at > 0.9 * seconds ? ' text-anchor="end"' : ''} y="${PAD.top + 8 + (i % 2) * 13}">${escape(label)}</text>`));
   let left = PAD.left;
   for (const { label, colour, dash } of lines) {
     out.push(`<line x1="${left}" x2="${left + 18}" y1="16" y2="16" stroke="var(${colour})" stroke-width="3"${dash ? ' stroke-dasharray="5 4"' : ''}/><text class="legend" x="${left + 24}" y="20">${escape(label)}</text>`);

@@ -22,7 +22,7 @@ const STYLE = `
 h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:30px 0 8px;border-bottom:1px solid var(--line);padding-bottom:4px}p{margin:6px 0}
 .dim{color:var(--dim)}.good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}
 .notice{border-left:4px solid var(--b);background:var(--soft);padding:8px 12px;margin:14px 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:16px 0}.tile{border:1px solid var(--line);border-radius:8px;padding:10px 12px;background:var(--soft)}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:10px;margin:16px 0}.tile{border:1px solid var(--line);border-radius:8px;padding:10px 12px;background:var(--soft)}
 .tile b{display:block;font-size:24px;line-height:1.25}.tile span{color:var(--dim);font-size:13px}
 table{border-collapse:collapse;width:100%;margin:8px 0;font-size:14px}th,td{text-align:left;padding:5px 8px;border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--dim);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 svg{width:100%;height:auto;display:block;margin:6px 0 14px}.grid{stroke:var(--line)}.mark{stroke:var(--dim);stroke-dasharray:2 3}.shade{fill:var(--shade)}

@@ -96,7 +96,10 @@ export function judge(scenario: Scenario, seed: number, drill: DrillRecord): Jud
   const hurtCell = ofKind(history, 'hurt')[0]?.cell;
   const affected = new Set(ofKind(history, 'tenant').filter(({ cells }) => cells[0] === hurtCell && cells.length > 1).map(({ tenant }) => tenant));
   const firstAccepted = ofKind(history, 'acknowledged').find((one) => one.at > hurt && affected.has(one.tenant) && (!scenario.failover || one.cell !== hurtCell))?.at;
-  const latencyNormal = normalAgain(series, { from: second('baseline') + 3, to: second('hurt') }, second('hurt'));
+  // Not before anything was counted again: what ended right after the hurt had begun before it.
+  const again = verdict.rtoSeconds.total;
+  const since = again === undefined ? undefined : normalAgain(series, { from: second('baseline') + 3, to: second('hurt') }, second('hurt') + again);
+  const latencyNormal = since === undefined || again === undefined ? undefined : again + since;
   const { violations, rpo, rtoSeconds, lost, duplicated, falseReleases, ok, releases: _, ...rest } = verdict;
   const most = (values: readonly (number | undefined)[]): number => values.reduce<number>((m, v) => Math.max(m, v ?? 0), 0);
   const missed = [
