@@ -159,7 +159,9 @@ export async function putPolicy(context: Context, revision: number, jws: string)
     const last = await tx.selectFrom('policies').select(['revision', 'jws']).orderBy('revision', 'desc').limit(1).executeTakeFirst();
     if (last !== undefined && revision === last.revision) return jws === last.jws ? 'same' : 'conflict';
     if (last !== undefined && revision < last.revision) return 'conflict';
-    await tx.insertInto('policies').values({ revision, jws, at: context.now() }).execute();
+    // A peer's copy of it may arrive between the look and this.
+    const { numInsertedOrUpdatedRows: added } = await tx.insertInto('policies').values({ revision, jws, at: context.now() }).onConflict((c) => c.column('revision').doNothing()).executeTakeFirstOrThrow();
+    if (added === 0n) return (await tx.selectFrom('policies').select('jws').where('revision', '=', revision).executeTakeFirstOrThrow()).jws === jws ? 'same' : 'conflict';
     await appendAudit(tx, context, [{ kind: 'policy-stored', body: { revision, digest: digest(jws) } }]);
     return 'stored';
   });
