@@ -120,6 +120,10 @@ export function program(): Command {
     .action(run(async () => (await import('./commands/preflight.ts')).preflight));
   ccc.command('bootstrap-state').description('make the store of Terraform\'s states; again changes nothing').addArgument(cloud()).addOption(environment()).option('--dry-run', 'only print the commands').addOption(json())
     .action(run(async () => (await import('./commands/bootstrap-state.ts')).bootstrapState));
+  ccc.command('promote').description('move the measured images of one environment to the next, by digest: nothing is built; without --from, dev admits what its registries have')
+    .addOption(new Option('--from <name>', 'environment that has recorded them').choices(['dev', 'staging', 'prod'])).addOption(new Option('--to <name>', 'environment right after it').choices(['dev', 'staging', 'prod']).makeOptionMandatory())
+    .option('--cloud <names>', 'only these clouds; repeat or separate by commas', collect).option('--dry-run', 'only print the commands').option('--lock <file>', 'lock file (default: measurements.lock.json)')
+    .option('--promotions <file>', 'records (default: promotions.json)').addOption(json()).action(run(async () => (await import('./commands/promote.ts')).promote));
 
   const collateral = ccc.command('collateral').description('what vendors publish about their platforms: cached, carried in one signed file');
   const cached = (command: Command) => command.addOption(data()).addOption(json()).option('--cache <folder>', 'where it is kept (default: collateral/ in the cell\'s folder)');
