@@ -122,6 +122,20 @@ describe.each(CLOUDS)('%s', (cloud) => {
     nothingRecorded('staging');
   });
 
+  test('another digest at the source than was recorded, or than was built, goes nowhere', async () => {
+    const [there = ''] = Object.keys(places(cloud, 'dev'));
+    const [enclave = there] = Object.keys(places(cloud, 'dev')).slice(-1);
+    world({ have: { ...world().have, [enclave]: EIF(9) } });
+    recorded(cloud, 'dev');
+    expect(await refused(run({ from: 'dev', to: 'staging', cloud: [cloud] }))).toMatchObject({ code: 'DIGEST_DIFFERS', message: expect.stringContaining('in dev') as string });
+    expect(Object.values(world().have)).toHaveLength(CLOUDS.length * 3 + 2);
+    nothingRecorded('staging');
+    writeFileSync(file('promotions'), JSON.stringify({ version: 1, environments: { dev: [], staging: [], prod: [] } }));
+    world({ have: { ...world().have, [there]: EIF(9) } });
+    expect(await refused(run({ to: 'dev', cloud: [cloud] }))).toMatchObject({ code: 'DIGEST_DIFFERS' });
+    nothingRecorded('dev');
+  });
+
   test('a copy that does not keep the digest is not recorded', async () => {
     recorded(cloud, 'dev');
     world({ corrupt: EIF(8) });
