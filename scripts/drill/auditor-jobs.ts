@@ -20,7 +20,7 @@ function tierAt(index: Index): (ack: EventOf<'acknowledged'>) => Tier {
   };
 }
 
-/** At each fence: what was acknowledged before, by whomever, and is not in the cell that takes over. Counted once, until it is acknowledged again. */
+/** At each fence: what another cell had acknowledged before and is not in the cell that takes over. Counted once, until it is acknowledged again. */
 export function replicated(index: Index): Replicated {
   const rpo = { sync: { jobs: 0, seconds: 0 }, async: { jobs: 0, seconds: 0 } };
   const excused = new Set<EventOf<'acknowledged'>>();
@@ -35,7 +35,8 @@ export function replicated(index: Index): Replicated {
     const failed = hurt === undefined ? fence.at : Math.max(hurt, lastOfSource);
     const concerned = (tenant: string): boolean => (fence.tenants === undefined ? index.tenants.get(tenant)?.cells.includes(fence.cell) === true : fence.tenants.includes(tenant));
     for (const [key, acks] of index.acknowledged) {
-      const ack = acks.findLast(({ at }) => at <= fence.at);
+      // The last of several tenants moves later than the first: what the cell that takes over acknowledged by then is its own.
+      const ack = acks.findLast(({ at, cell }) => at <= fence.at && cell !== fence.cell);
       if (ack === undefined || !concerned(ack.tenant) || there.has(key) || counted.has(ack)) continue;
       counted.add(ack);
       const tier = tierOf(ack);

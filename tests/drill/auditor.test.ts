@@ -116,6 +116,7 @@ describe('one planted violation is found, and only that one', () => {
 describe('what is none', () => {
   it.each<readonly [string, HistoryEvent[], object]>([
     ['a job of tier async that was not replicated, within the bound', unreplicated(ZOO_A, HURT - 29_000), { rpo: { jobs: 1, seconds: 29, tiers: { async: { jobs: 1, seconds: 29 }, sync: { jobs: 0 } } } }],
+    ['a job that the cell which takes over acknowledged while other tenants were still moving', changed(GOOD, 'acknowledged', (one) => one.job === BANK_B, { at: FENCED - 1 }), { rpo: { jobs: 0 } }],
     ['one that never comes back', without(unreplicated(ZOO_A, HURT - 29_000), (one) => of(ZOO_A)(one) && one.kind !== 'acknowledged' && one.kind !== 'receipt'), { lost: 0, rpo: { jobs: 1 } }],
     ['a job of tier sync while degraded with an alarm', withLines(unreplicated(BANK_A, HURT - 1_000), { kind: 'mode', at: HURT - 2_000, cell: 'a', degraded: true, alarm: true }), { rpo: { jobs: 1, tiers: { sync: { jobs: 0 }, async: { jobs: 1 } } } }],
     ['a superseded result', ['a', 'b'].reduce((history, store) => withLines(history, { ...result, store, epoch: 0, digest: 'before' }), GOOD), { superseded: 1 }],
