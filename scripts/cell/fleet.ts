@@ -19,7 +19,7 @@ import { startVendors, type Vendors } from './vendors.ts';
 
 export type * from './fleet-types.ts';
 
-const READY_WITHIN_MS = 90_000;
+const READY_WITHIN_MS = 180_000;
 const LOOK_MS = 100;
 const DEGRADE_SECONDS = 5;
 

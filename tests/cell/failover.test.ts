@@ -20,6 +20,8 @@ import { decodeJwsUnverified } from '../../workloads/protocol/jws.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 
 const JOBS = 4;
+/** Three cells take most of a minute, and the kill drill of CI judges the same and more: by hand, CCC_DRILLS=1 npm test -- tests/cell/failover. */
+const RUN = process.env['CCC_DRILLS'] === '1';
 let folder: string;
 let fleet: Fleet;
 let picture: Uint8Array;
@@ -64,6 +66,7 @@ async function rows(cell: string, sql: string): Promise<Record<string, string>[]
 const tenants = (): FleetTenant[] => [...fleet.tenants.values()].filter(({ id }) => id !== 'spare');
 
 beforeAll(async () => {
+  if (!RUN) return;
   folder = await mkdtemp(join(tmpdir(), 'ccc-fleet-'));
   picture = await benchPicture();
   const order = ['aws', 'azure'];
@@ -77,11 +80,12 @@ beforeAll(async () => {
   });
 }, 180_000);
 afterAll(async () => {
+  if (!RUN) return;
   await fleet?.stop();
   await rm(folder, { recursive: true, force: true });
 }, 60_000);
 
-describe('a cell that dies', () => {
+describe.skipIf(!RUN)('a cell that dies', () => {
   const counted = new Map<string, Counted[]>();
   const note = (tenant: FleetTenant, some: Counted[]) => counted.set(tenant.id, [...counted.get(tenant.id) ?? [], ...some]);
 
@@ -157,7 +161,7 @@ describe('a cell that dies', () => {
   }, 120_000);
 });
 
-describe('two cells that die', () => {
+describe.skipIf(!RUN)('two cells that die', () => {
   it('leave nobody who promotes itself; the owner\'s grant does, and what may be lost is said before', async () => {
     await Promise.all(['aws', 'azure'].map((name) => fleet.cell(name).kill()));
     const deployment = await deploymentIn(folder);

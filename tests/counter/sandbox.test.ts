@@ -214,7 +214,10 @@ describe('a child with two pictures in hand', () => {
     expect(s.pid).not.toBe(pid);
   });
   it('answers the first twice: the second answer is nobody\'s', async () => {
-    expect(await all(await child(), 'many', 'n')).toEqual([1, 1]);
+    const [first, second] = await all(await child(), 'many', 'n');
+    // The first is believed when its second answer comes later, and is the fault of the process when both come together.
+    expect([1, 'SANDBOX_PROTOCOL']).toContain(first);
+    expect(second).toBe(1);
   });
   it('fails for one: the other is counted in a fresh process', async () => {
     expect(await all(await child(), 'ours', 'patient')).toEqual(['WORK_FAILED', 1]);
