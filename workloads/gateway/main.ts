@@ -1,6 +1,6 @@
 /** The gateway's process: `node workloads/gateway/main.ts --data FOLDER`, with DATABASE_URL in the environment. */
 import { existsSync } from 'node:fs';
-import { appendFile, readFile, rename, writeFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,7 @@ import { onStop } from '../protocol/lifecycle.ts';
 import { createLog, errorFields } from '../protocol/log.ts';
 import { serveMetrics } from '../protocol/metrics-server.ts';
 import { useNativeCrypto } from '../protocol/primitives-native.ts';
+import { writeWhole } from '../protocol/whole-file.ts';
 import { listenAdmin } from './admin-socket.ts';
 import { LIMITS } from './limits.ts';
 import { openPeers, peersSchema } from './peers.ts';
@@ -33,11 +34,6 @@ const optional = (path: string): Promise<string | undefined> => readFile(path, '
   if (error.code === 'ENOENT') return undefined;
   throw error;
 });
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, `${text}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
-}
 
 /** Runs again and again, never twice at once; a failure is logged and the next run is as good. */
 function every(ms: number, what: string, work: () => Promise<unknown>): () => void {
@@ -76,8 +72,8 @@ async function main(): Promise<void> {
     ledger, blobs: peers?.blobs ?? own, ...(peers === undefined ? {} : { peers: { own, mayForget: peers.mayForget, replication: peers.replication, gateways: peers.gateways }, observers: peersConfig?.observers, onPhase: keepPhase }), broker: { origin: origin(cell.broker) }, cell, configDigest, now: Date.now, log, limits: { leaseMs }, cellKey, collateral: collateral.collect,
     documents: { policy: await optional(at('policy.jws')), directory: await optional(at('directory.jws')) },
     keepDocuments: async ({ policy, directory }: Documents) => {
-      if (policy !== undefined) await replaceFile(at('policy.jws'), policy);
-      if (directory !== undefined) await replaceFile(at('directory.jws'), directory);
+      if (policy !== undefined) await writeWhole(at('policy.jws'), `${policy}\n`);
+      if (directory !== undefined) await writeWhole(at('directory.jws'), `${directory}\n`);
     },
     ...(existsSync(join(page, 'index.html')) ? { pageFolder: page } : {}),
   });

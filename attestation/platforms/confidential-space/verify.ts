@@ -10,9 +10,9 @@
  */
 import type { AttestationAdapter, Expectation, TrustContext } from '../../adapter.ts';
 import { transcript } from '../../binding.ts';
-import { type Bytes, bytes, hex, sha256 } from '../../bytes.ts';
+import { type Bytes, hex, sha256 } from '../../bytes.ts';
 import { allChecks } from '../../check-ids.ts';
-import { CheckList } from '../../checks.ts';
+import { CheckList, checkPlatform } from '../../checks.ts';
 import type { Check, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
 import { parseJwt } from '../../formats/jwt.ts';
@@ -36,7 +36,9 @@ type Expected = Omit<Expectation, 'maxAgeSeconds'>;
 
 async function judge(evidence: Evidence, expect: Expected, trust: TrustContext, when: number | 'own', maxAgeSeconds: number): Promise<NormalizedClaims> {
   const checks = new CheckList();
-  const token = checkPlatform(evidence, expect, checks);
+  const token = checkPlatform(PLATFORM, 'CS', evidence, expect, checks);
+  const registers = expect.registers ?? [];
+  checks.that('CS-REQUIRED', 'expect.registers', registers.includes(IMAGE), () => ({ code: 'POLICY_EMPTY', have: registers.join(', ') || 'no register', need: IMAGE, next: 'Put the digest of the released container image into the policy.' }));
   const at = when === 'own' ? issuedAt(token, trust.now) : when;
   const { audience } = expect.binding;
   const facts = await verifyGoogle({ token, mode: 'pki', expect: { maxAgeSeconds, audience, nonces: await googleNonces(expect.binding) } }, trust, at, checks);
@@ -46,15 +48,6 @@ async function judge(evidence: Evidence, expect: Expected, trust: TrustContext, 
   const found = facts === undefined ? undefined : googleNormalized(facts);
   if (facts === undefined || found === undefined) return refuse('HW_MODEL', 'token.claims.hwmodel', 'Use a Confidential Space machine with SEV-SNP or TDX.', { have: printable(facts?.hwModel ?? 'nothing') });
   return toClaims(facts, found, expect.binding, trust, when === 'own' ? 'none' : 'challenge', checks.done);
-}
-
-function checkPlatform(evidence: Evidence, expect: Expected, checks: CheckList): Bytes {
-  const named = [evidence.platform, expect.platform, expect.binding.platform];
-  checks.that('CS-PLATFORM', 'evidence.platform', named.every((p) => p === PLATFORM), () => ({ code: 'BINDING_PLATFORM', have: printable(named.join(', ')), need: PLATFORM, next: 'Verify the evidence with the adapter of its platform.' }));
-  const registers = expect.registers ?? [];
-  checks.that('CS-REQUIRED', 'expect.registers', registers.includes(IMAGE), () => ({ code: 'POLICY_EMPTY', have: registers.join(', ') || 'no register', need: IMAGE, next: 'Put the digest of the released container image into the policy.' }));
-  if (!(evidence.document instanceof Uint8Array)) refuse('FMT_FIELD', 'evidence.document', 'Hand over the document as bytes.', { have: typeof evidence.document, need: 'bytes' });
-  return bytes(evidence.document);
 }
 
 /** Read before anybody has verified it: only a time to judge at, which must not lie ahead. */

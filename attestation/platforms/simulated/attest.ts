@@ -7,16 +7,17 @@
  *
  * The root's key never leaves the folder's machine; the rest of the chain is made in memory, per process, and renewed.
  */
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TrustRoot } from '../../adapter.ts';
 import { d64, ed25519Spki } from '../../binding.ts';
-import { type Bytes, concat, equal, fromHex, hex, randomBytes, sha256, sha384, utf8 } from '../../bytes.ts';
+import { type Bytes, concat, equal, fromHex, hex, sha256, sha384, utf8 } from '../../bytes.ts';
 import type { Attester } from '../../evidence.ts';
 import { parseCertificate } from '../../formats/x509.ts';
 import { refuse } from '../../refusal.ts';
 import { buildDocument } from './nsm.ts';
 import { type Authority, makeChain, makeRoot, newInstanceId, newKeyPair, newModuleId, type SimulatedChain, spkiOf } from './pki.ts';
+import { writeWhole } from './whole-file.ts';
 
 const P384 = { name: 'ECDSA', namedCurve: 'P-384' } as const;
 const PLATFORM = 'aws-nitro';
@@ -126,12 +127,4 @@ async function absent(path: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
     throw error;
   }
-}
-
-/** All or nothing: readers never see half a file, and a secret is never readable by others, not even for a moment. */
-async function writeWhole(path: string, content: string | Uint8Array, mode: number): Promise<void> {
-  const temporary = `${path}.${hex(randomBytes(4))}`;
-  await writeFile(temporary, content, { mode });
-  await chmod(temporary, mode);
-  await rename(temporary, path);
 }

@@ -1,11 +1,11 @@
 /** The attester of a simulated machine whose state lies in a folder, as `<platform>.json`, mode 0600. Node only. */
-import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hex, randomBytes } from '../../bytes.ts';
 import type { Attester } from '../../evidence.ts';
 import { refuse } from '../../refusal.ts';
 import type { KeyRing } from './keys.ts';
 import { decodeMachine, encodeMachine, machineEvidence, type MachinePlatform, type MachineState, makeMachine, type Measured } from './machine.ts';
+import { writeWhole } from './whole-file.ts';
 
 const fileOf = (folder: string, platform: MachinePlatform): string => join(folder, `${platform}.json`);
 
@@ -18,10 +18,7 @@ export async function machineIn(folder: string, platform: MachinePlatform, now: 
   });
   if (existing !== undefined) return decodeMachine(existing);
   const state = await makeMachine(platform, now, keys);
-  const temporary = `${path}.${hex(randomBytes(4))}`;
-  await writeFile(temporary, encodeMachine(state), { mode: 0o600 });
-  await chmod(temporary, 0o600);
-  await rename(temporary, path);
+  await writeWhole(path, encodeMachine(state), 0o600);
   return state;
 }
 
