@@ -31,6 +31,17 @@ async function client(port: number): Promise<{ socket: Socket; got: () => string
 }
 const until = (check: () => boolean) => vi.waitFor(() => { if (!check()) throw new Error('not yet'); }, { timeout: 60_000, interval: 5 });
 
+/** A proxy before a server, and a client through which a first word has gone there and back. */
+async function linked() {
+  const server = await echo();
+  const proxy = await startProxy(server);
+  open.push(proxy);
+  const before = await client(proxy.port);
+  before.socket.write('one');
+  await until(() => before.got() === 'one');
+  return { server, proxy, before };
+}
+
 describe('a link', () => {
   it('passes bytes both ways, in order and whole', async () => {
     const server = await echo();
@@ -44,12 +55,7 @@ describe('a link', () => {
   });
 
   it('partitioned: takes connections and bytes, delivers none of them, and all of them afterwards', async () => {
-    const server = await echo();
-    const proxy = await startProxy(server);
-    open.push(proxy);
-    const before = await client(proxy.port);
-    before.socket.write('one');
-    await until(() => before.got() === 'one');
+    const { server, proxy, before } = await linked();
     proxy.set({ kind: 'partition' });
     before.socket.write('two');
     const during = await client(proxy.port);
@@ -66,12 +72,7 @@ describe('a link', () => {
   });
 
   it('dropped: open connections end, new ones too, and it can be mended', async () => {
-    const server = await echo();
-    const proxy = await startProxy(server);
-    open.push(proxy);
-    const before = await client(proxy.port);
-    before.socket.write('one');
-    await until(() => before.got() === 'one');
+    const { server, proxy, before } = await linked();
     proxy.set({ kind: 'drop' });
     await until(before.closed);
     const during = connect(proxy.port, '127.0.0.1');
