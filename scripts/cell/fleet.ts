@@ -4,6 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { KeyRing } from '../../attestation/platforms/simulated/keys.ts';
+import type { CellState } from '../../workloads/gateway/cell-routes.ts';
 import { type Postgres, startPostgres } from '../../workloads/ledger/postgres.ts';
 import { ensureDefaultModel } from '../../workloads/detectors/model.ts';
 import { origin } from '../../workloads/protocol/cell.ts';
@@ -19,15 +20,19 @@ import { startVendors, type Vendors } from './vendors.ts';
 
 export type * from './fleet-types.ts';
 
-const READY_WITHIN_MS = 180_000;
+const READY_WITHIN_MS = 90_000;
 const LOOK_MS = 100;
 const DEGRADE_SECONDS = 5;
 
-/** Polls: what is waited for are other processes. */
-async function until(what: string, look: () => Promise<boolean>, ms = READY_WITHIN_MS): Promise<void> {
-  for (const end = Date.now() + ms; !await look().catch(() => false);) {
-    if (Date.now() > end) throw new UserError('CELL_NOT_READY', `Not within ${ms / 1000} s: ${what}.`, 'Read the logs in the folder logs of each cell.');
-    await new Promise((done) => setTimeout(done, LOOK_MS));
+/**
+ * Polls: what is waited for are other processes.
+ * @param look what is still missing, one text each
+ */
+async function until(what: string, look: () => Promise<readonly string[]>, ms = READY_WITHIN_MS): Promise<void> {
+  for (const end = Date.now() + ms; ; await new Promise((done) => setTimeout(done, LOOK_MS))) {
+    const missing = await look().catch((error: unknown) => [error instanceof Error ? error.message : 'unknown']);
+    if (missing.length === 0) return;
+    if (Date.now() > end) throw new UserError('CELL_NOT_READY', `Not within ${ms / 1000} s: ${what}. Missing: ${missing.join('; ')}.`, 'Read the logs in the folder logs of each cell.');
   }
 }
 
@@ -68,7 +73,7 @@ async function runCell(planned: Seated, options: FleetOptions, url: string, vend
   ];
   let down = false;
   const everyPid = async (): Promise<number[]> => [...processes.flatMap((p) => p.pid() ?? []), ...await planned.database.processes()];
-  const answers = (): Promise<boolean> => fetch(`${origin(cell.gateway.public)}/v1/health`, { signal: AbortSignal.timeout(2_000) }).then(() => true, () => false);
+  const answers = (): Promise<string[]> => fetch(`${origin(cell.gateway.public)}/v1/health`, { signal: AbortSignal.timeout(2_000) }).then(() => []);
   return {
     name: spec.name, folder, cell, configDigest: planned.configDigest, url, databaseUrl: planned.database.url, adminDatabaseUrl: planned.database.adminUrl, processes, vendors, everyPid,
     pids: () => Object.fromEntries([...processes.map((p) => [p.name, p.pid()] as const), ['postgres', planned.database.pid()] as const].filter((entry): entry is readonly [string, number] => entry[1] !== undefined)),
@@ -102,14 +107,22 @@ async function runCell(planned: Seated, options: FleetOptions, url: string, vend
   };
 }
 
-interface CellState { readonly cell: string; readonly degraded?: unknown; readonly unkeyed: readonly string[]; readonly held: readonly { readonly tenant: string }[]; readonly peers: readonly { readonly state: string; readonly incoming: { readonly whole: boolean } }[] }
 
-/** Every tenant has a cell, every cell a whole copy of every other, and the keys of the tenants that it may have. */
-async function settled(cells: readonly FleetCell[], tenants: readonly FleetTenant[], zones: FleetOptions['zones'] = []): Promise<boolean> {
+/** What there is not yet of: every tenant has a cell, every cell a whole copy of every other, and the keys of the tenants that it may have. */
+async function unsettled(cells: readonly FleetCell[], tenants: readonly FleetTenant[], zones: FleetOptions['zones'] = []): Promise<string[]> {
   const mayHave = (id: string, cell: string): boolean => tenants.some((tenant) => tenant.id === id && (zones.find(({ name }) => name === tenant.zone)?.cells.includes(cell) ?? true));
   const states = await Promise.all(cells.map((cell) => admin<CellState>(cell.folder, 'GET', '/cells')));
   const held = new Set(states.flatMap((state) => state.held.map(({ tenant }) => tenant)));
-  return tenants.every(({ id }) => held.has(id)) && states.every(({ cell, unkeyed }) => !unkeyed.some((id) => mayHave(id, cell))) && states.every(({ peers, degraded }) => degraded === undefined && peers.length === cells.length - 1 && peers.every(({ state, incoming }) => state === 'streaming' && incoming.whole));
+  return [
+    ...tenants.filter(({ id }) => !held.has(id)).map(({ id }) => `no cell holds ${id}`),
+    ...states.flatMap(({ cell, unkeyed, peers, degraded }) => [
+      ...unkeyed.filter((id) => mayHave(id, cell)).map((id) => `${cell} has no keys of ${id}`),
+      ...(degraded === undefined ? [] : [`${cell} does without a standby (${degraded.reason})`]),
+      ...(peers.length === cells.length - 1 ? [] : [`${cell} knows ${peers.length} other cells`]),
+      ...peers.filter(({ state }) => state !== 'streaming').map(({ peer, state }) => `${cell} to ${peer}: ${state}`),
+      ...peers.filter(({ incoming: { whole } }) => !whole).map(({ peer, incoming: { state, errors } }) => `${cell} from ${peer}: ${state}, ${errors} errors`),
+    ]),
+  ];
 }
 
 async function makeTenants(cells: ReadonlyMap<string, FleetCell>, options: FleetOptions): Promise<Map<string, FleetTenant>> {
@@ -162,10 +175,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const list = await Promise.all(seated.map((one) => runCell(one, options, urlOf(one.spec.name), vendors)));
     stops.push(() => Promise.all(list.map((cell) => cell.stop())));
     const cells = new Map(list.map((cell) => [cell.name, cell]));
-    await until('all gateways are ready', async () => (await Promise.all(list.map(({ cell }) => fetch(`${origin(cell.gateway.public)}/v1/health`, { signal: AbortSignal.timeout(2_000) })))).every(({ ok }) => ok));
+    await until('all gateways are ready', () => Promise.all(list.map(async ({ name, cell }) => ((await fetch(`${origin(cell.gateway.public)}/v1/health`, { signal: AbortSignal.timeout(2_000) })).ok ? [] : [name]))).then((all) => all.flat()));
     say('adding tenants, waiting for epochs and copies');
     const tenants = await makeTenants(cells, options);
-    await until('every tenant has a cell, and every cell a copy of the others and the keys it may have', () => settled(list, [...tenants.values()], options.zones));
+    await until('every tenant has a cell, and every cell a copy of the others and the keys it may have', () => unsettled(list, [...tenants.values()], options.zones));
 
     return {
       folder, ownerKey: owner.publicKey, directory, cells, tenants, vendors, stop,

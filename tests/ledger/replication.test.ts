@@ -10,10 +10,15 @@ let world: World;
 let a: Cell;
 let b: Cell;
 let c: Cell;
+let tooEarly: unknown;
+let leftBehind: unknown[];
 
 beforeAll(async () => {
   world = await startServers(['cell-a', 'cell-b', 'cell-c']);
-  [a, b, c] = await Promise.all(['cell-a', 'cell-b', 'cell-c'].map((name) => openCell(world, name, clock))) as [Cell, Cell, Cell];
+  a = await openCell(world, 'cell-a', clock);
+  tooEarly = await a.replication.subscribe('cell-b').then(() => undefined, (error: unknown) => error);
+  [b, c] = await Promise.all(['cell-b', 'cell-c'].map((name) => openCell(world, name, clock))) as [Cell, Cell];
+  leftBehind = [...await a.sql('select subname from pg_subscription'), ...await b.sql('select slot_name from pg_replication_slots')];
   await a.ledger.addTenant({ id: TENANT, zone: 'eu' });
   await connectAll([a, b, c]);
 });
@@ -44,6 +49,11 @@ describe('replication between three cells', () => {
     const names = ['a-b/c', 'a/b-c', 'a/b', 'b/a', `${'x'.repeat(63)}/${'y'.repeat(63)}`, `${'x'.repeat(63)}/${'y'.repeat(62)}z`].map((pair) => pair.split('/') as [string, string]);
     expect(new Set(names.map(([from, to]) => linkName(from, to))).size).toBe(names.length);
     for (const [from, to] of names) expect(readyName(from, to)).toMatch(/^[a-z0-9_]{1,63}$/);
+  });
+
+  it('does not subscribe to a cell that publishes nothing yet: it would copy nothing, for ever', () => {
+    expect(tooEarly).toMatchObject({ code: 'LEDGER_UNAVAILABLE', cause: { code: 'REPLICATION_UNPUBLISHED' } });
+    expect(leftBehind).toEqual([]);
   });
 
   it('brings every row to every cell once, whoever wrote it, and none in circles', async () => {

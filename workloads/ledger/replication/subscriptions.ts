@@ -98,6 +98,9 @@ export async function subscribe(server: Server, cell: string, peer: Peer, { copy
   const name = linkName(peer.name, cell);
   const slot = await visit(peer.url, async (there) => {
     await requireVersion(there);
+    // Subscribed before it publishes, there would be no table to copy, and nobody who looks again.
+    const published = await there.query('select 1 from pg_publication where pubname = $1', [PUBLICATION]);
+    if (published.length === 0) throw new LedgerUnavailable(new LedgerError('REPLICATION_UNPUBLISHED', `${peer.name} does not publish yet.`));
     const [row] = await there.query<{ status: string | null }>(`select wal_status as status from pg_replication_slots where slot_name = $1 and database = current_database()`, [name]);
     return row === undefined ? 'absent' : row.status === 'lost' ? 'lost' : 'usable';
   });
