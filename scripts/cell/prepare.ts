@@ -2,6 +2,8 @@
  * Makes the folder of a development cell: owner key, development root, cell.json, measurements, signed policy and
  * directory. What exists is kept; policy and directory are signed anew, with a higher revision, only when their content changed.
  */
+
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { b64u, type Bytes, fromB64u, hex } from '../../attestation/bytes.ts';
@@ -82,13 +84,20 @@ async function allFree(ports: readonly number[]): Promise<boolean> {
   }
 }
 
+/** Below those that systems give to connections and to listeners without a wish (RFC 6335 6, Linux 32768): none of these is taken by chance before its process listens. */
+const PORTS = { from: 20_000, below: 32_768 } as const;
+const given = new Set<number>();
+
+/** No two calls of one process get the same: there is a while between this and listening. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((done, failed) => {
-    const server = createServer().once('error', failed);
-    server.listen(0, '127.0.0.1', () => done(server));
-  })));
-  const ports = servers.map((s) => (s.address() as { port: number }).port);
-  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
+  const ports: number[] = [];
+  while (ports.length < count) {
+    if (given.size > (PORTS.below - PORTS.from) / 2) given.clear();
+    const port = randomInt(PORTS.from, PORTS.below);
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await isFree(port)) ports.push(port);
+  }
   return ports;
 }
 
@@ -156,6 +165,10 @@ export async function prepareCell(folder: string, options: PrepareOptions = {}):
   const appraisal = async (role: Role) => ({
     id: `${deployment}/${role}`, role, maxAgeSeconds: 300, allowDevelopment: true, scopes: [scopeOf(platformOf(cell, role))], references: [await referenceFor(cell, role, measured[role])],
   });
+  const directory = await signed<CellDirectory>(at(folder).directory, DIRECTORY_TYPE, {
+    deployment,
+    cells: [{ name: cell.cell, cloud: cell.cloud, region: cell.region, url: origin(cell.gateway.public), configDigest: hex(configDigest), epoch: cell.epoch }],
+  }, owner.privateKey, now, async (jws) => (await verifyDirectory(jws, owner.publicKey, now)).directory);
   const policy = await signed<OwnerPolicy>(at(folder).policy, POLICY_TYPE, {
     deployment,
     roles: { broker: await appraisal('broker'), counter: await appraisal('counter') },
@@ -165,10 +178,7 @@ export async function prepareCell(folder: string, options: PrepareOptions = {}):
     zones: [{ name: 'local', regions: [cell.region], origin: 'asserted' }],
     tenants: [{ tenant: '*', zones: ['local'], classifications: [...CLASSIFICATIONS], scopes: [scopeOf(cell.platform)], egress: ['count', 'boxes', 'scores', 'image'] }],
     detectors: [{ name: DEFAULT_MODEL.name, digest: DEFAULT_MODEL.digest, threshold: DEFAULT_MODEL.threshold }],
+    directoryRevision: directory.revision,
   }, owner.privateKey, now, async (jws) => (await verifyPolicy(jws, owner.publicKey, now)).policy);
-  await signed<CellDirectory>(at(folder).directory, DIRECTORY_TYPE, {
-    deployment,
-    cells: [{ name: cell.cell, cloud: cell.cloud, region: cell.region, url: origin(cell.gateway.public), configDigest: hex(configDigest), epoch: cell.epoch }],
-  }, owner.privateKey, now, async (jws) => (await verifyDirectory(jws, owner.publicKey, now)).directory);
   return { folder, cell, ownerKey: owner.publicKey, policyRevision: policy.revision, created: owner.created, machines };
 }
