@@ -36,7 +36,8 @@ export function nitroAttester(exchange?: NsmExchange): Attester {
   };
 }
 
-function readResponse(response: Bytes): Bytes {
+/** @throws Refusal ATTESTER_FAILED */
+export function readResponse(response: Bytes): Bytes {
   const value = decodeCbor(response, { path: 'nsm.response', maxBytes: MAX_RESPONSE, maxDepth: 2 });
   const answer = value instanceof Map ? value.get('Attestation') : undefined;
   const document = answer instanceof Map ? answer.get('document') : undefined;
