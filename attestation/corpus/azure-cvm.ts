@@ -12,7 +12,7 @@ import { corpusTrust, type Judge, judged, type Vector } from './judge.ts';
 const DEFECT = 'This is a defect of the verifier: report it.';
 const ofKind = (vector: Vector, ...kinds: string[]): Bytes[] => vector.companions.filter((c) => kinds.includes(c.kind)).flatMap((c) => certificatesIn(c.bytes, c.file));
 
-/** Binding of the runtime data; the hardware report too where its certificates are among the companions. */
+/** Binding of the runtime data (nothing signs the header, so nothing of it is a claim); the hardware report too where its certificates are among the companions. */
 export const judgeHclReport: Judge = (vector) => judged(async () => {
   const checks = new CheckList();
   const facts = await verifyHcl(vector.bytes, 'hcl', checks);
@@ -23,7 +23,7 @@ export const judgeHclReport: Judge = (vector) => judged(async () => {
   checks.refuseIfFailed();
   if (facts === undefined) return refuse('INTERNAL', 'hcl', DEFECT);
   const { report, runtime } = facts;
-  return { version: report.version, type: report.type, reportData: hex(report.reportData), configuration: runtime.configuration, userData: runtime.userData === null ? null : hex(runtime.userData), ekPresent: runtime.ek !== null };
+  return { type: report.type, reportData: hex(report.reportData), configuration: runtime.configuration, userData: runtime.userData === null ? null : hex(runtime.userData), ekPresent: runtime.ek !== null };
 });
 
 export const judgeAzureEvidence: Judge = (vector) => judged(async () => {
@@ -43,7 +43,7 @@ export const judgeAzureEvidence: Judge = (vector) => judged(async () => {
 
 function shown({ hcl, hardware, quote, ak }: AzureFacts): unknown {
   return {
-    technology: hardware.technology, hclVersion: hcl.report.version, reportData: hex(hcl.report.reportData), extraData: hex(quote.extraData), pcrs: Object.fromEntries([...quote.pcrs].map(([i, v]) => [`PCR${i}`, hex(v)])),
+    technology: hardware.technology, reportData: hex(hcl.report.reportData), extraData: hex(quote.extraData), pcrs: Object.fromEntries([...quote.pcrs].map(([i, v]) => [`PCR${i}`, hex(v)])),
     origin: ak === null ? 'asserted' : 'proven', configuration: hcl.runtime.configuration, resetCount: quote.clock.resetCount,
     ...(hardware.technology === 'sev-snp' ? { generation: hardware.snp.generation, version: hardware.snp.report.version } : { quoteVersion: hardware.tdx.quote.version, fmspc: hardware.tdx.pck.platform.fmspc }),
   };

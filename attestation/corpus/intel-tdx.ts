@@ -15,6 +15,7 @@ import { verifyCcel } from '../hardware/tdx/ccel.ts';
 import { tdxSummary } from '../hardware/tdx/claims.ts';
 import type { SgxFacts, TdxFacts } from '../hardware/tdx/facts.ts';
 import { type QuoteInput, verifySgxQuote, verifyTdxQuote } from '../hardware/tdx/verify.ts';
+import { once } from '../kept.ts';
 import { Refusal, refuse } from '../refusal.ts';
 import type { TrustContext } from '../adapter.ts';
 import { corpusTrust, type CorpusFile, type Judge, judged, type Judgement, readJson, type Vector } from './judge.ts';
@@ -40,18 +41,24 @@ function checkNonce(body: TdBody, { companions }: Vector, checks: CheckList): vo
   }
 }
 
+const WHOLE: readonly CollateralKind[] = ['intel-tcb-info', 'intel-qe-identity', 'intel-tcb-signing-chain', 'intel-root-crl', 'intel-pck-crl'];
+
+function isWhole({ companions }: Vector): boolean {
+  const kinds = new Set(companions.flatMap((companion) => collateralItems(companion, companion.file)).map((item) => item.kind));
+  return WHOLE.every((kind) => kinds.has(kind));
+}
+
 async function withCollateral(verify: Verify<TdxFacts | SgxFacts>, vector: Vector): Promise<Pick<Judgement, 'verdictWithCollateral' | 'codes'> | undefined> {
-  const kinds = new Set(vector.companions.flatMap((companion) => collateralItems(companion, 0)).map((item) => item.kind));
-  if (!['intel-tcb-info', 'intel-qe-identity', 'intel-tcb-signing-chain', 'intel-root-crl', 'intel-pck-crl'].every((kind) => kinds.has(kind as CollateralKind))) return undefined;
+  if (!isWhole(vector)) return undefined;
   const { verdict, codes } = await judged(() => facts(verify, vector, 'require'));
   return { verdictWithCollateral: verdict, codes };
 }
 
-/** @returns codes of the first verdict; when that is valid, those of the second */
+/** @returns codes of the first verdict; when that is valid, those of the second, which has all of its checks and more */
 export const judgeTdxQuote: Judge = async (vector) => {
   const first = await judged(async () => tdxSummary(await facts(verifyTdxQuote, vector, 'skip')));
-  const second = await withCollateral(verifyTdxQuote, vector);
-  return second === undefined ? first : { ...first, verdictWithCollateral: second.verdictWithCollateral, codes: first.verdict === 'invalid' ? first.codes : second.codes };
+  if (first.verdict === 'invalid') return isWhole(vector) ? { ...first, verdictWithCollateral: 'invalid' } : first;
+  return { ...first, ...await withCollateral(verifyTdxQuote, vector) };
 };
 
 /** As evidence of a TD it is refused, whatever its signatures say; the second verdict is about the enclave. */
@@ -68,7 +75,7 @@ export const judgeCcel: Judge = (vector) => judged(async () => {
   if (!log.banks.includes('sha384')) refuse('EVENTLOG_ALGORITHM', 'log.header.algorithms', 'RTMRs are SHA-384: send the CCEL.', { have: log.banks.join(', '), need: 'sha384' });
   const registers = (await replayEventLog(log, 'sha384')).size;
   for (const quote of quotes) {
-    const td = await facts(verifyTdxQuote, { ...quote, companions: [], at: vector.at }, 'skip');
+    const td = await facts(verifyTdxQuote, { ...vector, ...quote, companions: [] }, 'skip');
     const checks = new CheckList();
     await verifyCcel(td, vector.bytes, checks, 'log');
     checks.refuseIfFailed();
@@ -77,11 +84,11 @@ export const judgeCcel: Judge = (vector) => judged(async () => {
 });
 
 /** Intel's statements and lists among the companions of a vector. */
-export const importCollateral = ({ companions, at }: Pick<Vector, 'companions' | 'at'>): Collateral => collateralOf(companions.flatMap((companion) => collateralItems(companion, at ?? 0)));
+export const importCollateral = ({ companions }: Pick<Vector, 'companions'>): Collateral => collateralOf(companions.flatMap((companion) => collateralItems(companion, companion.file)));
 
-/** What a companion brings, by its content; nothing when it is no collateral. */
-function collateralItems({ kind, bytes }: CorpusFile, fetchedAt: number): CollateralItem[] {
-  const item = (itemKind: CollateralKind, key: string, data: Bytes): CollateralItem => ({ kind: itemKind, key, bytes: data, source: 'evidence', fetchedAt });
+/** What a companion brings, by its content; nothing when it is no collateral. When it was fetched, a corpus does not say. */
+const collateralItems = once(({ kind, bytes }: CorpusFile): CollateralItem[] => {
+  const item = (itemKind: CollateralKind, key: string, data: Bytes): CollateralItem => ({ kind: itemKind, key, bytes: data, source: 'evidence', fetchedAt: 0 });
   try {
     if (kind === 'crl-der') return crlItem(bytes, item);
     if (kind === 'cert-chain-pem') return chainItems(bytes, item);
@@ -90,7 +97,7 @@ function collateralItems({ kind, bytes }: CorpusFile, fetchedAt: number): Collat
     if (!(error instanceof Refusal)) throw error;
   }
   return [];
-}
+});
 
 type MakeItem = (kind: CollateralKind, key: string, data: Bytes) => CollateralItem;
 

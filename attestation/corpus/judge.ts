@@ -4,6 +4,7 @@
  */
 import type { TrustContext } from '../adapter.ts';
 import type { Bytes } from '../bytes.ts';
+import type { ChainCache } from '../chain-cache.ts';
 import { type Reason, Refusal, type RefusalCode } from '../refusal.ts';
 import { PRODUCTION_ROOTS } from '../trust/roots.ts';
 
@@ -14,6 +15,8 @@ export interface Vector extends CorpusFile {
   readonly companions: readonly CorpusFile[];
   /** Epoch seconds; null: nothing in it is limited in time. */
   readonly at: number | null;
+  /** Saves time where many of one kind are judged, and changes no verdict. */
+  readonly chainCache?: ChainCache;
 }
 
 export type Verdict = 'valid' | 'invalid';
@@ -30,7 +33,7 @@ export interface Judgement {
 export type Judge = (vector: Vector) => Promise<Judgement>;
 
 /** Production trust at the vector's time; stored evidence has no revocation lists of its day unless its companions bring them. */
-export const corpusTrust = (vector: Vector): TrustContext => ({ roots: PRODUCTION_ROOTS, revoked: [], now: vector.at ?? 0, revocation: 'ifAvailable' });
+export const corpusTrust = ({ at, chainCache }: Vector): TrustContext => ({ roots: PRODUCTION_ROOTS, revoked: [], now: at ?? 0, revocation: 'ifAvailable', ...(chainCache === undefined ? {} : { chainCache }) });
 
 /** What holds is `valid`; a refusal is `invalid` with its codes; anything else thrown is a defect and goes on. */
 export async function judged(verify: () => Promise<unknown>): Promise<Judgement> {

@@ -114,7 +114,7 @@ async function googleKey(chain: readonly Bytes[], vector: Vector, checks: CheckL
   const trust = corpusTrust(vector);
   await validatePath({
     prefix: 'GCE-AK', path: 'ak', leaf, intermediates: pool.filter((der, i) => pool.findIndex((other) => equal(der, other)) === i), unused: 'allow', roots: rootsFor(trust, 'google-ek-ak'), at: vector.at,
-    algorithms: ['RS256'], leafProfile: { keys: ['P-256', 'RSA'], keyUsage: ['digitalSignature'] }, length: { min: 3, max: 3 }, revoked: [], requireCrl: 'ifAvailable',
+    algorithms: ['RS256'], leafProfile: { keys: ['P-256', 'RSA'], keyUsage: ['digitalSignature'] }, length: { min: 3, max: 3 }, revoked: [], requireCrl: 'ifAvailable', cache: trust.chainCache, cacheLeaf: true,
   }, checks);
   return checks.parse('TPM-AK-CERTIFICATE', 'ak', () => parseCertificate(leaf, 'ak'));
 }

@@ -124,9 +124,13 @@ function readEvent(r: ByteReader, number: number, sizes: ReadonlyMap<number, num
 }
 
 /** No event begins with two such words: 0xffffffff is no register; a register 0 of type 0 has digests, so a third word is not zero. */
-function isPadding(r: ByteReader): boolean {
-  const rest = r.data.subarray(r.at);
-  return rest.every((b) => b === 0xff) || rest.every((b) => b === 0);
+function isPadding({ data, at }: ByteReader): boolean {
+  const first = data[at];
+  if (first !== 0xff && first !== 0) return false;
+  // A loop: areas are mostly padding
+  let end = at;
+  while (end < data.length && data[end] === first) end++;
+  return end === data.length;
 }
 
 const beginsWith = (data: Bytes, ascii: string): boolean => data.length >= ascii.length && [...ascii].every((c, i) => data[i] === c.charCodeAt(0));

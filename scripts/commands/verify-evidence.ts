@@ -49,7 +49,7 @@ export async function prepare(options: EvidenceOptions): Promise<Setting> {
   const bundle = options.offline === undefined ? undefined : await readBundle(options.offline, options);
   const items = bundle === undefined ? await cached(options, now, at) : bundleItems(bundle, at);
   return {
-    at, ownTime, companions, items, beside: layered(collateralOf(companions.flatMap((c) => [...amdList(c, at), ...authorities(c, at)])), importCollateral({ companions, at })), policy: options.policy === undefined ? undefined : await readPolicy(options.policy),
+    at, ownTime, companions, items, beside: layered(collateralOf(companions.flatMap((c) => [...amdList(c, at), ...authorities(c, at)])), importCollateral({ companions })), policy: options.policy === undefined ? undefined : await readPolicy(options.policy),
     nonce: options.nonce === undefined ? undefined : nonceOf(options.nonce), bundle: bundle?.sha256,
     revocation: options.revocation ?? (options.offline !== undefined || options.fetch === true ? 'require' : 'ifAvailable'),
   };

@@ -7,8 +7,10 @@ import { seen, type Subject } from './corpus.ts';
 /** Milliseconds that no case may take. */
 export const LIMIT_MS = 50;
 const TRIES = 4;
+/** What takes longer by the clock is run again and measured in the processor's time. */
+const SUSPECT_MS = 10;
 
-export type Outcome = 'refused' | 'same' | 'other' | 'error' | 'slow';
+export type Outcome = 'refused' | 'same' | 'less' | 'other' | 'error' | 'slow';
 export interface Result { readonly outcome: Outcome; readonly ms: number; readonly detail?: string }
 
 /** Nothing signs these by themselves: other bytes are another log, which the registers of a quote or a TD have to vouch for. */
@@ -18,20 +20,25 @@ const SEVERAL: ReadonlySet<string> = new Set(['go-tpm-tools-attestation-pb']);
 
 /** A busy machine makes anything slow: what takes more than the limit of the processor's time, every time, is slow. */
 async function timed<T>(work: () => T | Promise<T>): Promise<{ value: T; ms: number }> {
-  let best = Infinity;
-  for (let n = 0; ; n++) {
-    const [began, cpu] = [performance.now(), process.cpuUsage()];
-    const value = await work();
+  const began = performance.now();
+  const value = await work();
+  let best = performance.now() - began;
+  for (let n = 1; best > (n === 1 ? SUSPECT_MS : LIMIT_MS) && n < TRIES; n++) {
+    const cpu = process.cpuUsage();
+    await work();
     const { user, system } = process.cpuUsage(cpu);
-    best = Math.min(best, performance.now() - began, (user + system) / 1000);
-    if (best <= LIMIT_MS || n + 1 === TRIES) return { value, ms: best };
+    best = Math.min(best, (user + system) / 1000);
   }
+  return { value, ms: best };
 }
 
 const detailOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message).slice(0, 2000) : String(error));
 
 /** What good collateral adds. Without it a list is `unchecked` and the second verdict is not there or `invalid`: that is a refusal too. */
 const lost = (claims: string): string => claims.replace(/"revocation":"(?:good|unchecked)"/, '').replace(/,"verdictWithCollateral":"(?:valid|invalid)"/, '');
+
+/** Kinds that bring an event log along, which nothing signs: an event whose data is no longer the measured one tells nothing, and its fact is `null`. */
+const WITH_LOG: ReadonlyMap<string, RegExp> = new Map([['go-tpm-tools-attestation-pb', /(?<="technology":)"[^"]*"/]]);
 
 /** @param companions changed ones, beside the vector as it is */
 export async function examineVector({ vector, judge, claims }: Subject, data: Bytes, companions?: readonly CorpusFile[]): Promise<Result> {
@@ -42,6 +49,8 @@ export async function examineVector({ vector, judge, claims }: Subject, data: By
     if (value.verdict === 'invalid') return value.codes.length > 0 && !value.codes.includes('INTERNAL') ? { outcome: 'refused', ms } : { outcome: 'error', ms, detail: `codes: ${value.codes.join(' ')}` };
     const have = seen(value);
     if (companions !== undefined && have !== claims && lost(have) === lost(claims) && value.verdictWithCollateral !== 'valid') return { outcome: 'refused', ms };
+    const fact = WITH_LOG.get(vector.kind);
+    if (fact !== undefined && have !== claims && have === claims.replace(fact, 'null')) return { outcome: 'less', ms };
     return have === claims ? { outcome: 'same', ms } : { outcome: 'other', ms, detail: `expected ${claims}\nhave     ${have}` };
   } catch (error) {
     return { outcome: 'error', ms: performance.now() - began, detail: detailOf(error) };

@@ -5,6 +5,7 @@ import { ROOT } from '../../workloads/protocol/measure.ts';
 import { note, progress as liveLine, say, table } from '../cli/output.ts';
 import { CORPUS, loadCorpus } from './corpus.ts';
 import { isFinding } from './examine.ts';
+import { stayInThread } from './same-thread.ts';
 import { corpusDigest, enter, freshState, keepFinding, progressOf, readState, type State, writeState } from './state.ts';
 import { ranges } from './sweep.ts';
 import { type Counts, type Unit, unitsOf } from './units.ts';
@@ -43,7 +44,7 @@ function report(state: State): { rows: string[][]; idle: { file: string; flips: 
   const rows = [...groups].sort().map(([group, list]) => {
     const counts = list.reduce((sum, p) => add(sum, p.counts), {} as Counts);
     const [done, total] = [list.reduce((n, p) => n + p.done, 0), list.reduce((n, p) => n + p.total, 0)];
-    return [group, String(done), `${((100 * done) / total).toFixed(1)}%`, ...(['refused', 'same', 'other', 'error', 'slow'] as const).map((k) => String(counts[k] ?? 0)), Math.max(...list.map((p) => p.slowestMs)).toFixed(1)];
+    return [group, String(done), `${((100 * done) / total).toFixed(1)}%`, ...(['refused', 'same', 'less', 'other', 'error', 'slow'] as const).map((k) => String(counts[k] ?? 0)), Math.max(...list.map((p) => p.slowestMs)).toFixed(1)];
   });
   const idle = Object.entries(state.units).filter(([, p]) => p.idleFlips.length + p.idleCuts.length > 0).map(([id, p]) => ({ file: id.replace('sweep:', ''), flips: ranges(p.idleFlips), cuts: ranges(p.idleCuts) }));
   return { rows, idle, cases: Object.values(state.units).reduce((n, p) => n + p.done, 0) };
@@ -62,6 +63,7 @@ async function main(): Promise<number> {
   }
   const cache = join(ROOT, '.cache', 'fuzz');
   const [file, findings] = [join(cache, 'state.json'), join(cache, 'findings')];
+  stayInThread();
   const corpus = await loadCorpus(values.folder ?? CORPUS);
   const digest = corpusDigest(corpus);
   const kept = values.resume === true ? await readState(file, given, digest) : undefined;
@@ -102,9 +104,9 @@ async function main(): Promise<number> {
   else {
     for (const { file: name, flips, cuts } of idle) say(`${name}: same claims${flips === '' ? '' : `; bytes ${flips.length > 160 ? `${flips.slice(0, 160)}...` : flips}`}${cuts === '' ? '' : `; cut to ${cuts.length > 80 ? `${cuts.slice(0, 80)}...` : cuts}`}`);
     say('');
-    say(table(['what', 'cases', 'of all', 'refused', 'same', 'other', 'error', 'slow', 'slowest ms'], rows));
+    say(table(['what', 'cases', 'of all', 'refused', 'same', 'less', 'other', 'error', 'slow', 'slowest ms'], rows));
     say(`${cases} cases in ${state.seconds.toFixed(0)} s, seed ${state.seed}; ${state.findings} findings; memory at most ${state.rssMiB.toFixed(0)} MiB${bounded ? '' : ' (too much)'}`);
-    say('same: the claims of the untouched vector (for formats: read without complaint). other: other claims, of what nothing signs by itself.');
+    say('same: the claims of the untouched vector (for formats: read without complaint). less: without a fact of an event log. other: other claims, of what nothing signs by itself.');
   }
   return state.findings === 0 && bounded ? 0 : 1;
 }

@@ -1,16 +1,30 @@
 /** Changes of a tree: parts doubled, dropped, swapped, moved, nested, resized, with lengths that lie and values at their limits. */
 import { type Bytes, bytes, concat, utf8 } from '../../attestation/bytes.ts';
 import type { Random } from './random.ts';
-import { group, type Part } from './tree.ts';
+import { group, isKept, type Part, sizeOf } from './tree.ts';
 
 type Way = readonly number[];
 /** Largest output: what nesting and doubling make is cut off before it gets silly. */
 const LIMIT = 300_000;
 const MOST_LEVELS = 400;
 
-function ways(part: Part, way: Way = [], out: Way[] = []): Way[] {
-  out.push(way);
-  part.parts?.forEach((p, i) => ways(p, [...way, i], out));
+interface Ways { readonly all: Way[]; readonly below: Way[]; /** Parts without parts. */ readonly leaves: Way[]; /** Parts that say how long they are. */ readonly saying: Way[] }
+
+const known = new WeakMap<Part, Ways>();
+
+function waysOf(root: Part): Ways {
+  const found = known.get(root);
+  if (found !== undefined) return found;
+  const out: Ways = { all: [], below: [], leaves: [], saying: [] };
+  const walk = (part: Part, way: Way): void => {
+    out.all.push(way);
+    if (way.length > 0) out.below.push(way);
+    if (part.parts === undefined) out.leaves.push(way);
+    if (part.form !== 'none') out.saying.push(way);
+    part.parts?.forEach((p, i) => walk(p, [...way, i]));
+  };
+  walk(root, []);
+  if (isKept(root)) known.set(root, out);
   return out;
 }
 
@@ -63,8 +77,7 @@ const OPERATIONS = ['double', 'drop', 'swap', 'move', 'copy-over', 'resize', 're
 
 /** One change. */
 function once(root: Part, random: Random): Part {
-  const all = ways(root);
-  const below = all.filter((way) => way.length > 0);
+  const { all, below, leaves, saying } = waysOf(root);
   const way = random.pick(below.length > 0 ? below : all);
   const other = random.pick(all);
   switch (random.pick(OPERATIONS)) {
@@ -81,22 +94,11 @@ function once(root: Part, random: Random): Part {
       });
     }
     case 'move': case 'copy-over': return replace(root, way, () => at(root, other));
-    case 'resize': {
-      const leaves = all.filter((w) => at(root, w).parts === undefined);
-      return leaves.length === 0 ? root : replace(root, random.pick(leaves), (p) => ({ ...p, content: resized(p.content, random) }));
-    }
-    case 'lie': {
-      const saying = all.filter((w) => at(root, w).form !== 'none');
-      if (saying.length === 0) return root;
-      return replace(root, random.pick(saying), (p) => ({ ...p, lie: random.below(2) === 0 ? random.pick(LENGTHS) : Math.max(0, trueLength(p) + random.pick([-2, -1, 1, 2])) }));
-    }
+    case 'resize': return leaves.length === 0 ? root : replace(root, random.pick(leaves), (p) => ({ ...p, content: resized(p.content, random) }));
+    case 'lie': return saying.length === 0 ? root : replace(root, random.pick(saying), (p) => ({ ...p, lie: random.below(2) === 0 ? random.pick(LENGTHS) : Math.max(0, trueLength(p) + random.pick([-2, -1, 1, 2])) }));
     case 'nest': return replace(root, way, (p) => nested(p, random));
     case 'head': return replace(root, way, (p) => (p.head.length === 0 ? p : { ...p, head: resized(p.head, random) }));
   }
-}
-
-function size(part: Part): number {
-  return part.head.length + 10 + part.content.length + (part.parts ?? []).reduce((n, p) => n + size(p), 0);
 }
 
 /** One to four changes, one after the other. */
@@ -104,7 +106,7 @@ export function mutate(root: Part, random: Random): Part {
   let out = root;
   for (let n = random.pick([1, 1, 1, 2, 3, 4]); n > 0; n--) {
     const next = once(out, random);
-    if (size(next) > LIMIT) break;
+    if (sizeOf(next) > LIMIT) break;
     out = next;
   }
   return out;

@@ -26,7 +26,7 @@ import { Refusal } from '../../attestation/refusal.ts';
 import type { Corpus, Subject } from './corpus.ts';
 import { readCborTree, readDerTree, readJsonTree } from './read.ts';
 import { readAttestTree, readEventLogTree, readHclTree, readProtobufTree, readPublicTree, readSnpTree, readTdxTree, readTpmSignatureTree } from './read-binary.ts';
-import { type Part, write } from './tree.ts';
+import { keep, type Part, write } from './tree.ts';
 
 export const FORMATS = ['cbor', 'der', 'json', 'tpm', 'quote', 'protobuf'] as const;
 export type Format = (typeof FORMATS)[number];
@@ -97,7 +97,7 @@ export function seedsOf({ subjects, files }: Corpus): Readonly<Record<Format, re
   const out: Record<Format, Seed[]> = { cbor: [], der: [], json: [], tpm: [], quote: [], protobuf: [] };
   const subjectOf = new Map(subjects.map((s) => [s.vector.file, s]));
   const add = (format: Format, name: string, tree: () => Part, read: (data: Bytes) => void, subject?: Subject): void => {
-    for (const made of attempt(tree)) out[format].push({ name, tree: made, read, ...(subject === undefined ? {} : { subject }) });
+    for (const made of attempt(tree)) out[format].push({ name, tree: keep(made), read, ...(subject === undefined ? {} : { subject }) });
   };
   for (const file of files) {
     const subject = subjectOf.get(file.file);

@@ -52,7 +52,22 @@ function cborHead(major: number, n: number): Bytes {
   return concat(bytes([major | info]), big(n, width));
 }
 
-export function write(part: Part): Bytes {
+const kept = new WeakMap<Part, { readonly written: Bytes; readonly size: number }>();
+
+/** Writes all parts of a tree beforehand: changed trees share what a change left alone. */
+export function keep(tree: Part): Part {
+  tree.parts?.forEach(keep);
+  kept.set(tree, { written: write(tree), size: sizeOf(tree) });
+  return tree;
+}
+export const isKept = (part: Part): boolean => kept.has(part);
+
+/** Roughly, in bytes. */
+export const sizeOf = (part: Part): number => kept.get(part)?.size ?? part.head.length + 10 + part.content.length + (part.parts ?? []).reduce((n, p) => n + sizeOf(p), 0);
+
+export const write = (part: Part): Bytes => kept.get(part)?.written ?? writeAnew(part);
+
+function writeAnew(part: Part): Bytes {
   const inner = part.parts === undefined ? part.content : concat(...part.parts.flatMap((p, i) => (i > 0 && part.join !== undefined ? [part.join, write(p)] : [write(p)])));
   const count = part.parts?.length ?? 0;
   const length = part.lie ?? (part.unit === 'bytes' ? inner.length : part.unit === 'parts' ? count : Math.floor(count / 2));

@@ -71,7 +71,7 @@ function mutationUnit(format: Format, seeds: readonly Seed[], total: number, see
 /** @param count mutations per format */
 export function unitsOf(corpus: Corpus, { seed, count }: { seed: number; count: number }): Unit[] {
   const seeds = seedsOf(corpus);
-  return [...corpus.subjects.map(sweepUnit), ...corpus.subjects.filter(({ vector }) => vector.companions.length > 0).map(companionUnit), ...FORMATS.filter((format) => seeds[format].length > 0).map((format) => mutationUnit(format, seeds[format], count, seed))];
+  return [...corpus.subjects.map(sweepUnit), ...FORMATS.filter((format) => seeds[format].length > 0).map((format) => mutationUnit(format, seeds[format], count, seed)), ...corpus.subjects.filter(({ vector }) => vector.companions.length > 0).map(companionUnit)];
 }
 
 export type Counts = Partial<Record<Outcome, number>>;

@@ -1,10 +1,12 @@
 /** The fuzzer itself: it meets every case once, changes what it says, repeats itself, and notices what it is there to notice. */
-import { describe, expect, test } from 'vitest';
-import { bytes, hex, utf8 } from '../../attestation/bytes.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { type Bytes, bytes, hex, utf8 } from '../../attestation/bytes.ts';
 import type { Judgement } from '../../attestation/corpus/judge.ts';
 import { certificatesIn, importAzureEvidence } from '../../attestation/corpus/azure-import.ts';
 import { judgeEventLog } from '../../attestation/corpus/event-log.ts';
 import { judgeTpmQuote } from '../../attestation/corpus/tpm.ts';
+import { readDer } from '../../attestation/formats/der.ts';
+import { readPublicKey, verifySignature } from '../../attestation/formats/signature.ts';
 import { refuse } from '../../attestation/refusal.ts';
 import { seen, type Subject } from '../../scripts/fuzz/corpus.ts';
 import { examineReader, examineVector, isFinding } from '../../scripts/fuzz/examine.ts';
@@ -12,11 +14,13 @@ import { mutate } from '../../scripts/fuzz/mutate.ts';
 import { randomOf } from '../../scripts/fuzz/random.ts';
 import { readCborTree, readDerTree, readJsonTree } from '../../scripts/fuzz/read.ts';
 import { readAttestTree, readProtobufTree } from '../../scripts/fuzz/read-binary.ts';
+import { stayInThread } from '../../scripts/fuzz/same-thread.ts';
 import { ranges, sweepCase, sweepSize } from '../../scripts/fuzz/sweep.ts';
-import { group, leaf, type Part, write } from '../../scripts/fuzz/tree.ts';
+import { group, keep, leaf, type Part, write } from '../../scripts/fuzz/tree.ts';
+import { KEYS } from '../attestation/path-support.ts';
 import { refused } from '../attestation/support.ts';
 import { buildEventLog } from '../../attestation/platforms/simulated/event-log.ts';
-import { KeyRing } from '../../attestation/platforms/simulated/keys.ts';
+import { KeyRing, signRaw } from '../../attestation/platforms/simulated/keys.ts';
 import { buildQuote, freshPcrs } from '../../attestation/platforms/simulated/tpm.ts';
 
 describe('sweep', () => {
@@ -48,6 +52,12 @@ describe('trees', () => {
     expect(() => readCborTree(cbor.slice(0, 8))).toThrow(RangeError);
   });
 
+  test('what is written beforehand is written the same', () => {
+    const made = (tree: Part) => Array.from({ length: 200 }, (_, i) => hex(write(mutate(tree, randomOf(7, i)))));
+    expect(made(keep(readDerTree(der)))).toEqual(made(readDerTree(der)));
+    expect(made(keep(readCborTree(cbor)))).toEqual(made(readCborTree(cbor)));
+  });
+
   test('the same seed and case give the same bytes; others give others', () => {
     const tree = readDerTree(der);
     const made = Array.from({ length: 200 }, (_, i) => hex(write(mutate(tree, randomOf(7, i)))));
@@ -74,6 +84,19 @@ describe('outcomes', () => {
     ['error', async (): Promise<Judgement> => { throw new TypeError('x'); }],
   ] as const)('%s', async (outcome, judge) => expect((await examineVector(subject(judge), bytes([1]))).outcome).toBe(outcome));
 
+  test('a fact of a log less is no other claim, where a log comes along', async () => {
+    const [expected, without] = [{ origin: 'proven', technology: 'sev' }, { origin: 'proven', technology: null }];
+    const outcome = async (kind: string, claims: unknown) => {
+      const given = subject(async () => ({ verdict: 'valid', codes: [], claims }), expected);
+      return (await examineVector({ ...given, vector: { ...given.vector, kind } }, bytes([1]))).outcome;
+    };
+    expect(await outcome('go-tpm-tools-attestation-pb', without)).toBe('less');
+    expect(await outcome('tdx-quote', without)).toBe('other');
+    expect(await outcome('go-tpm-tools-attestation-pb', { ...without, origin: 'asserted' })).toBe('other');
+    expect(await outcome('go-tpm-tools-attestation-pb', { ...expected, technology: 'tdx' })).toBe('other');
+    expect(isFinding('less', 'go-tpm-tools-attestation-pb', false)).toBe(false);
+  });
+
   test('what takes long every time is slow', async () => {
     const spent = (): number => { const { user, system } = process.cpuUsage(); return (user + system) / 1000; };
     const busy = (): void => { for (const end = spent() + 70; spent() < end;) { /* works */ } };
@@ -85,6 +108,38 @@ describe('outcomes', () => {
     expect(['error', 'slow', 'other'].map((o) => isFinding(o as never, 'tdx-quote', false))).toEqual([true, true, true]);
     expect(isFinding('other', 'event-log', false)).toBe(false);
     expect(isFinding('refused', 'tdx-quote', true)).toBe(false);
+  });
+});
+
+describe('in this thread', () => {
+  afterEach(() => back());
+  let back = (): void => {};
+
+  test.each([['P-256', 'ES256', 64], ['P-384', 'ES384', 96], ['RSA-2048', 'RS256', 256], ['RSA-2048', 'RS384', 256], ['RSA-2048', 'PS256', 256], ['RSA-2048', 'PS384', 256]] as const)('%s, %s: as WebCrypto says', async (type, algorithm, size) => {
+    const key = await KEYS.get(type, 'one');
+    const data = utf8('signed');
+    const good = await signRaw(key, algorithm, data);
+    expect(good).toHaveLength(size);
+    const flipped = bytes(good.map((b, i) => (i === 5 ? b ^ 1 : b)));
+    const cases: [Bytes, Bytes][] = [[good, data], [flipped, data], [good, utf8('others')], [good.slice(1), data], [good.slice(0, -1), data], [bytes([...good, 0]), data], [bytes([]), data], [new Uint8Array(size), data], [new Uint8Array(size).fill(255), data]];
+    // Keys are remembered by the object: each way has its own
+    const all = async () => { const issuer = { spki: key.spki, key: readPublicKey(readDer(key.spki, 'key'), 'key') }; return Promise.all(cases.map(([signature, of]) => verifySignature(issuer, algorithm, signature, of))); };
+    const expected = await all();
+    back = stayInThread();
+    expect(await all()).toEqual(expected);
+    expect(expected).toEqual([true, ...cases.slice(1).map(() => false)]);
+  });
+
+  test('digests, a key that is none, and the way back', async () => {
+    const names = ['SHA-1', 'SHA-256', 'SHA-384', 'SHA-512'];
+    const all = () => Promise.all(names.map(async (name) => hex(new Uint8Array(await crypto.subtle.digest(name, utf8('abc').subarray(1))))));
+    const [expected, { digest }] = [await all(), crypto.subtle];
+    back = stayInThread();
+    expect(crypto.subtle.digest).not.toBe(digest);
+    expect(await all()).toEqual(expected);
+    await expect(crypto.subtle.importKey('spki', bytes([1, 2]), { name: 'ECDSA', namedCurve: 'P-256' }, false, ['verify'])).rejects.toThrow();
+    back();
+    expect(crypto.subtle.digest).toBe(digest);
   });
 });
 

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { bytes, concat, hex, utf8 } from '../../../attestation/bytes.ts';
 import { CheckList } from '../../../attestation/checks.ts';
+import { judgeHclReport } from '../../../attestation/corpus/azure-cvm.ts';
 import { expectedReportData, parseHclReport, parseRuntimeData } from '../../../attestation/formats/hcl-report.ts';
 import { verifyHcl } from '../../../attestation/hardware/tpm/hcl.ts';
 import { buildHcl, buildTdReport, type HclFields, runtimeBytes, type RuntimeFields, runtimeFields } from '../../../attestation/platforms/simulated/hcl.ts';
@@ -39,6 +40,12 @@ describe('form', () => {
     ['a hardware report of zeros', { hardwareReport: new Uint8Array(1184) }, 'HCL_REPORT_TYPE'],
   ];
   test.each(cases)('%s', async (_, change, code) => { await refused(checked(await report(change)), code); });
+
+  test('the version, which nothing signs, is no claim (found by the fuzzer)', async () => {
+    const judge = async (version: number) => judgeHclReport({ file: 'h', platform: 'azure-cvm', kind: 'hcl-report', bytes: await report({ version }), companions: [], at: null });
+    expect(await judge(2)).toMatchObject({ verdict: 'valid', claims: { type: 'tdx' } });
+    expect(await judge(1)).toEqual(await judge(2));
+  });
 
   test('report type 4 with an SNP report, as genuine as it is', async () => {
     const w = await azureWorld();

@@ -46,7 +46,7 @@ describe.skipIf(NO_VECTORS)('vectors', () => {
     const claims = verdict?.claims as Record<string, unknown> | undefined;
     const { facts } = entry;
     if (claims === undefined || facts === undefined) return;
-    for (const [fact, name] of [['report_data', 'reportData'], ['extraData', 'extraData'], ['hcl_version', entry.kind === 'hcl-report' ? 'version' : 'hclVersion']] as const) {
+    for (const [fact, name] of [['report_data', 'reportData'], ['extraData', 'extraData']] as const) {
       if (facts[fact] !== undefined && !(fact === 'extraData' && entry.kind === 'hcl-report')) expect(claims[name], fact).toBe(facts[fact]);
     }
   });
@@ -61,10 +61,13 @@ describe.skipIf(NO_VECTORS)('vectors', () => {
     expect(await origin('azure-cvm/trustee/tdx-v1.evidence.json')).toBe('asserted');
   });
 
-  test('runtime data as the peer\'s parser cuts it', async () => {
+  test('runtime data and version as the peer\'s parser reads them', async () => {
     const { parseHclReport } = await import('../../../attestation/formats/hcl-report.ts');
     const lengths = all.filter((e) => e.kind === 'hcl-report' && e.facts?.['var_size'] !== undefined && e.expected === 'valid').map((e) => [parseHclReport(vector(e.file), e.file).runtimeData.length, e.facts?.['var_size']]);
+    const versions = all.filter((e) => e.kind === 'hcl-report' && e.facts?.['hcl_version'] !== undefined && e.expected === 'valid').map((e) => [parseHclReport(vector(e.file), e.file).version, e.facts?.['hcl_version']]);
     expect(lengths.length).toBeGreaterThan(8);
+    expect(new Set(versions.map(([have]) => have))).toEqual(new Set([1, 2]));
+    for (const [have, need] of versions) expect(have).toBe(need);
     for (const [have, need] of lengths) expect(have).toBe(need);
   });
 });
