@@ -101,6 +101,8 @@ export function program(): Command {
     .option('--offline <bundle>', 'as of ccc verify').option('--signer <key>', 'as of ccc verify').action(run(async () => (await import('./commands/policy.ts')).policyExplain));
   policy.command('diff').description('what the second policy changes, and whether it accepts more or less by it (exit 1 where they differ)').argument('<before>').argument('<after>').addOption(json())
     .action(run(async () => (await import('./commands/policy.ts')).policyDiff));
+  policy.command('put').description('bring the owner\'s signed policy into force, in all cells of the folder: it ends all sessions').argument('<file>').addOption(data()).addOption(json())
+    .action(run(async () => (await import('./commands/policy.ts')).policyPut));
 
   const measurements = ccc.command('measurements').description('the lock file of the images\' measurements, and the policy that the owner signs of it');
   const locked = (command: Command) => command.addOption(json()).option('--lock <file>', 'lock file (default: measurements.lock.json)');
@@ -148,7 +150,7 @@ export function program(): Command {
   client(ccc.command('page').description('serve the page from this machine, with the pinned owner key').option('--port <port>', 'port (default: a free one)', whole(1, 65_535)))
     .action(run(async () => (await import('./commands/page.ts')).page));
 
-  const drill = ccc.command('drill').description('practise what may happen to cells, on this machine, and measure it (exit 0 bounds met, 1 missed, 2 usage)');
+  const drill = ccc.command('drill').description('practise what may happen to cells, on this machine, and measure it (exit 0 bounds met, 1 missed, 2 usage, 4 cannot be done here)');
   drill.command('failover').description('three cells, a load, a hurt primary, the way back; a signed report').addOption(json())
     .option('--scenario <name>', 'kill, pause, partition, disk-full, collateral-outage, broker-restart, revoked-measurement or all', 'kill')
     .option('--seed <n>', 'decides the load', whole(0, 4_294_967_295)).option('--rate <n>', 'jobs per second of all tenants (default 3)', whole(1, 100)).option('--lease-seconds <n>', 'of epochs: how long a cell that is gone is waited for (default 4)', whole(1, 60)).option('--out <folder>', 'where the report goes (default: .cache/drill)')
@@ -177,4 +179,4 @@ async function main(): Promise<void> {
   process.exitCode = exitCode;
 }
 
-await main();
+if (import.meta.main) await main();

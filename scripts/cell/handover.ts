@@ -34,9 +34,12 @@ export async function deploymentIn(folder: string): Promise<Deployment> {
   return { folder, directory, rules, folders: new Map(directory.cells.map(({ name }) => [name, join(folder, name)])) };
 }
 
+/** A stopped process's socket still takes connections. */
+const STATE_MS = 5_000;
+
 /** `undefined`: it does not answer. */
 export async function statesOf({ folders }: Deployment): Promise<Map<string, CellState | undefined>> {
-  return new Map(await Promise.all([...folders].map(async ([name, folder]) => [name, await admin<CellState>(folder, 'GET', '/cells').catch((error: unknown) => {
+  return new Map(await Promise.all([...folders].map(async ([name, folder]) => [name, await admin<CellState>(folder, 'GET', '/cells', undefined, STATE_MS).catch((error: unknown) => {
     if (error instanceof UserError) return undefined;
     throw error;
   })] as const)));

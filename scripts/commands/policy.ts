@@ -1,10 +1,13 @@
-/** `ccc policy lint|explain|diff`. */
+/** `ccc policy lint|explain|diff|put`. */
 import { diffPolicies } from '../../attestation/policy-diff.ts';
 import { describePolicy, explainAppraisal } from '../../attestation/policy-explain.ts';
 import { type Finding, lintPolicy, policiesIn } from '../../attestation/policy-lint.ts';
 import { text } from '../../attestation/bytes.ts';
 import { explain as explainReason, visible } from '../../attestation/refusal.ts';
 import { decodeJwsUnverified } from '../../workloads/protocol/jws.ts';
+import { admin } from '../cell/admin.ts';
+import { at, cellFolder, writeWhole } from '../cell/folder.ts';
+import { deploymentIn } from '../cell/handover.ts';
 import { EXIT, json, note, paint, say, table, UserError } from '../cli/output.ts';
 import { EVIDENCE_EXIT, exitOf } from './verify.ts';
 import { type EvidenceOptions, prepare, readInput, readPolicy, verifyEvidence } from './verify-evidence.ts';
@@ -66,4 +69,28 @@ export async function policyDiff(before: string, after: string, options: { reado
   else if (differences.length === 0) note('the same');
   else for (const d of differences) say(`${d.effect === 'looser' ? paint('red', 'looser  ') : d.effect === 'stricter' ? paint('green', 'stricter') : 'changed '}  ${visible(d.path)}: ${visible(d.before ?? 'absent')} -> ${visible(d.after ?? 'absent')}`);
   return differences.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+/** A signed revision into force, which ends all sessions: in a cell, or in every cell of a folder that several share. One that is down takes it from its folder when it starts. */
+export async function policyPut(file: string, options: { readonly data?: string; readonly json?: boolean }): Promise<number> {
+  const policy = text(await readInput(file)).trim();
+  const folder = cellFolder(options.data);
+  const several = await deploymentIn(folder).catch((error: unknown) => {
+    if (error instanceof UserError && error.code === 'NO_CELLS') return undefined;
+    throw error;
+  });
+  const results = await Promise.all([...several?.folders ?? [['the cell', folder] as const]].map(async ([cell, own]) => {
+    try {
+      return { cell, ...await admin<{ revision: number }>(own, 'PUT', '/policy', { policy }) };
+    } catch (error) {
+      if (several === undefined || !(error instanceof UserError && error.code === 'UNREACHABLE')) throw error;
+      await writeWhole(at(own).policy, `${policy}\n`, 0o644);
+      return { cell, down: true };
+    }
+  }));
+  if (several !== undefined) await writeWhole(at(folder).policy, `${policy}\n`, 0o644);
+  const reached = results.some((one) => 'revision' in one);
+  if (options.json === true) json({ ok: reached, cells: results });
+  else for (const one of results) say('revision' in one ? `${one.cell}: revision ${one.revision} is in force` : `${one.cell}: does not answer; takes it when it starts`);
+  return reached ? EXIT.ok : EXIT.unavailable;
 }

@@ -1,5 +1,5 @@
 /** What the cells did: no write after the fence, no epoch of two cells, no key to the wrong requester, nothing outside the residency, chains whole. */
-import type { Index, Violation } from './auditor-index.ts';
+import { type Index, secondsBetween, type Violation } from './auditor-index.ts';
 import type { EventOf, Requester } from './history.ts';
 
 /** A write that began when another cell held a higher epoch. */
@@ -42,6 +42,20 @@ export function judgeReleases(index: Index): { violations: Violation[]; matrix: 
     return { requester, expected, released, denied: list.length - released };
   });
   return { violations, matrix };
+}
+
+export interface RevocationEnd { readonly cell: string; /** From the owner's signature until the last session of the image had ended. */ readonly seconds: number; readonly releasesAfter: number }
+
+/** Once the last session of a revoked image has ended, its cell gives no key until the image counts again. */
+export function judgeRevocations(index: Index): { violations: Violation[]; ends: RevocationEnd[] } {
+  const violations: Violation[] = [];
+  const ends = index.of('revoked').map(({ from, at, cell }): RevocationEnd => {
+    const until = index.of('reinstated').find((one) => one.cell === cell && one.at >= at)?.at ?? Infinity;
+    const after = index.of('write').filter((one) => one.op === 'release' && one.accepted && one.cell === cell && one.from > at && one.at < until);
+    for (const { tenant, job, at: when } of after) violations.push({ kind: 'false-release', what: 'a key given to code whose last session had ended by the owner\'s revocation', tenant, ...(job === undefined ? {} : { job }), cell, at: when });
+    return { cell, seconds: secondsBetween(from, at), releasesAfter: after.length };
+  });
+  return { violations, ends };
 }
 
 /** One finding per tenant, cell and way: a whole history in the wrong cell is one mistake. */

@@ -2,7 +2,7 @@
  * Judges a recorded history by the specification alone: what was promised to clients, tenants and the owner. It shares nothing with the system it
  * judges and nothing with what hurt it; the same auditor judges drills of real processes and simulations.
  */
-import { judgeAudit, judgeEpochs, judgeReceipts, judgeReleases, judgeResidency, judgeWrites, type ReleaseRow } from './auditor-cells.ts';
+import { judgeAudit, judgeEpochs, judgeReceipts, judgeReleases, judgeResidency, judgeRevocations, judgeWrites, type ReleaseRow, type RevocationEnd } from './auditor-cells.ts';
 import { type Index, indexHistory, type Violation, type ViolationKind } from './auditor-index.ts';
 import { judgeRows, lostJobs, type Missing, replicated } from './auditor-jobs.ts';
 import { clientView, type ClientView, phaseSeconds, recoveries } from './auditor-times.ts';
@@ -27,6 +27,7 @@ export interface Verdict {
   readonly falseReleases: number;
   readonly falseDenials: number;
   readonly releases: readonly ReleaseRow[];
+  readonly revocations: readonly RevocationEnd[];
   readonly residencyBreaches: number;
   /** Acknowledged, and absent in the cell that took over. Seconds: how long before the failure the first of them was acknowledged. */
   readonly rpo: Missing & { readonly tiers: Readonly<Record<Tier, Missing>> };
@@ -44,9 +45,10 @@ export function audit(history: readonly HistoryEvent[], bounds: Bounds): Verdict
   const rows = judgeRows(index);
   const writes = judgeWrites(index);
   const releases = judgeReleases(index);
+  const revocations = judgeRevocations(index);
   const { recovery, violations: late } = recoveries(index, (tier) => bounds[tier].rtoSeconds);
   const violations = [
-    ...incomplete(index, history), ...lostJobs(index, excused), ...rows.violations, ...writes.violations, ...judgeEpochs(index), ...releases.violations, ...judgeResidency(index),
+    ...incomplete(index, history), ...lostJobs(index, excused), ...rows.violations, ...writes.violations, ...judgeEpochs(index), ...releases.violations, ...revocations.violations, ...judgeResidency(index),
     ...judgeReceipts(index), ...judgeAudit(index), ...silent(index), ...beyond(rpo, bounds), ...late,
   ];
   const countOf = (kind: ViolationKind): number => violations.filter((one) => one.kind === kind).length;
@@ -61,6 +63,7 @@ export function audit(history: readonly HistoryEvent[], bounds: Bounds): Verdict
     falseReleases: countOf('false-release'),
     falseDenials: countOf('false-denial'),
     releases: releases.matrix,
+    revocations: revocations.ends,
     residencyBreaches: countOf('residency'),
     rpo: { jobs: rpo.sync.jobs + rpo.async.jobs, seconds: Math.max(rpo.sync.seconds, rpo.async.seconds), tiers: rpo },
     rtoSeconds: { ...(recovery.total === undefined ? {} : { total: recovery.total }), ...recovery.tiers, ...phaseSeconds(index, 'failover') },

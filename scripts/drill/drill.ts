@@ -8,6 +8,7 @@ import { demoPictures } from '../../workloads/detectors/pictures.ts';
 import type { Log } from '../../workloads/protocol/log.ts';
 import { useNativeCrypto } from '../../workloads/protocol/primitives-native.ts';
 import { startFleet } from '../cell/fleet.ts';
+import { UserError } from '../cli/output.ts';
 import type { Fleet, FleetCell, FleetTenantSpec } from '../cell/fleet-types.ts';
 import { arrivals } from './arrivals.ts';
 import { TenantClient } from './client.ts';
@@ -15,9 +16,10 @@ import { Matrix, previousReferences, withoutPrevious, withPrevious } from './mat
 import { phasesOf } from './phases.ts';
 import { Network } from './proxy.ts';
 import { type Recorder, record } from './record.ts';
-import { previousGeneration, type Target, type Wanted } from './requesters.ts';
+import { ask, previousGeneration, type Target, type Wanted } from './requesters.ts';
 import { arrived, auditHeads, backlog, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, type Store, storedLines, versionOf, writesOf } from './rows.ts';
-import { moveTo, type Scenario } from './scenarios.ts';
+import { Operator, type Typed } from './runbook.ts';
+import type { Felt, Scenario, Stage as ScenarioStage } from './scenarios.ts';
 import { watch, type Watch } from './watch.ts';
 
 export interface DrillOptions {
@@ -31,6 +33,8 @@ export interface DrillOptions {
   readonly leaseSeconds?: number;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** While the cells still work, at the end. */
+  readonly whileUp?: (drill: DrillRecord, cells: readonly FleetCell[]) => Promise<void>;
   readonly onProgress: (text: string) => void;
 }
 
@@ -48,6 +52,10 @@ export interface DrillRecord {
   readonly refused: readonly { readonly tenant: string; readonly job: string; readonly code: string }[];
   readonly backlogs: readonly { readonly at: number; readonly jobs: number }[];
   readonly marks: Readonly<Record<string, number>>;
+  /** What was seen of the hurt. */
+  readonly felt: string;
+  /** Lines of runbooks, as they were typed. */
+  readonly typed: readonly Typed[];
   /** Waited for and not seen in time: each is in the report, whatever the auditor says. */
   readonly missed: readonly string[];
 }
@@ -82,6 +90,8 @@ export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
     const names = scenario.primary === 'aws' ? (['aws', 'azure', 'gcp'] as const) : (['azure', 'aws', 'gcp'] as const);
     const specs = tenantsOf(names);
     const previous = await previousReferences(names.map((name) => PLATFORMS[name]));
+    const end = await scenario.prepare?.(join(folder, 'fleet', names[0]));
+    if (end !== undefined) stops.push(end);
     say('starting three cells');
     const starting = startFleet({
       folder: join(folder, 'fleet'), cells: names.map((name) => ({ name, region: REGIONS[name], platform: PLATFORMS[name], counters: 1 })), tenants: specs, zones: [{ name: 'primary-only', cells: [names[0]] }],
@@ -98,9 +108,9 @@ export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
   }
 }
 
-interface Stage extends DrillOptions { readonly fleet: Fleet; readonly network: Network; readonly specs: readonly FleetTenantSpec[]; readonly stops: (() => Promise<unknown>)[] }
+interface DrillStage extends DrillOptions { readonly fleet: Fleet; readonly network: Network; readonly specs: readonly FleetTenantSpec[]; readonly stops: (() => Promise<unknown>)[] }
 
-async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEASE_S, signal, onProgress: say, fleet, network, specs, stops }: Stage): Promise<DrillRecord> {
+async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEASE_S, signal, onProgress: say, whileUp, fleet, network, specs, stops }: DrillStage): Promise<DrillRecord> {
   const cells = [...fleet.cells.values()];
   const [primary, standby] = cells as [FleetCell, FleetCell];
   const began = Date.now();
@@ -177,16 +187,28 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
   await matrix.at(await probe(primary, 'sync-1'));
   const fenced = await matrix.keep(await probe(primary, 'sync-2'));
   const revoked = await matrix.keep(await probe(primary, 'sync-3'), previousGeneration);
+  const kept = await matrix.keep(await probe(primary, 'sync-1'));
   await heads();
 
+  const operator = new Operator({ scenario: scenario.name, words: { FOLDER: fleet.folder }, now: recorder.now, signal });
+  const own = await probe(primary, 'sync-1');
+  const stage: ScenarioStage = { fleet, network, primary, standby, tenants: movable, operator, kept, signal, ask: () => ask('good', own), now: recorder.now, write: recorder.write };
+  await attempt('before the hurt', async () => scenario.ready?.(stage));
+  const unhurt = await scenario.felt(stage);
+  if (unhurt.hurt) missed.push(`the cell was hurt before anything was done to it: ${unhurt.seen}`);
+
+  const away = movable.filter((tenant) => watching.holder(tenant)?.cell !== primary.name);
+  if (away.length > 0) throw new UserError('DRILL_UNREADY', `Before anything was hurt, ${away.join(', ')} had left ${primary.name}: this machine is too busy for epoch leases of ${leaseSeconds} s.`, 'Run it on a quieter machine, or with a longer --lease-seconds.');
+
   say(`hurting ${primary.name}: ${scenario.what}`);
-  const stage = { fleet, network, primary, standby, tenants: movable };
   // A lease that could have been renewed right after it was last seen lasts a little longer; what is known is the latest that was told.
   const leaseEnd = Math.max(0, ...watching.held(primary.name).filter(({ tenant }) => movable.includes(tenant)).map(({ until: end }) => end));
   const hurtAt = mark('hurt');
   recorder.write({ kind: 'hurt', at: hurtAt, cell: primary.name, what: scenario.name, failover: scenario.failover });
-  await scenario.hurt(stage);
-  if (scenario.operator !== undefined) await attempt('the operator\'s move', async () => scenario.operator?.(stage));
+  await attempt('hurting', () => scenario.hurt(stage));
+  const feeling: Promise<Felt> = scenario.felt(stage).catch((error: unknown) => ({ hurt: false, seen: error instanceof Error ? error.message : 'unknown' }));
+  const byRunbook = () => attempt('the operator, by the runbook', async () => scenario.operator?.(stage));
+  if (scenario.handedOver === true) await byRunbook();
   const moved = (cell: FleetCell) => movable.every((tenant) => watching.holder(tenant)?.cell === cell.name);
   const done = (since: number, where?: string) => (tenant: string): boolean => recorder.events.some((one) => one.kind === 'final' && one.tenant === tenant && one.at > since && (where === undefined || one.cell === where));
   if (scenario.failover) {
@@ -201,6 +223,9 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
   } else await until('a result after the hurt for every tenant', RECOVER_S, () => movable.every(done(hurtAt)));
   mark('recovered');
   say('recovered; going on');
+  const felt = await feeling;
+  if (!felt.hurt) missed.push(`nothing was felt of the hurt: ${felt.seen}`);
+  if (scenario.handedOver !== true) await byRunbook();
   await wait(STEADY_S);
   if (scenario.failover) await attempt('requesters at the standby', async () => matrix.at(await probe(standby, 'sync-1')));
   await heads();
@@ -219,8 +244,9 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
     await attempt('a fenced counter', async () => matrix.late('fenced', await probe(primary, 'sync-2'), fenced));
     await until(`${primary.name} and ${standby.name} have all of each other`, SETTLE_S, () => synced(watching, primary.name, standby.name) && synced(watching, standby.name, primary.name));
     say(`failing back to ${primary.name}`);
+    await attempt('a look before the way back', () => operator.type('failback', 'ccc cells --data FOLDER'));
     backAt = mark('failback');
-    await attempt('the way back', () => moveTo(fleet, primary.name, movable, 'failback'));
+    await attempt('the way back', () => operator.type('failback', 'ccc failback --data FOLDER'));
     await until(`every tenant is held by ${primary.name} again`, RECOVER_S, () => moved(primary));
     await until(`a result from ${primary.name} for every tenant that came back`, RECOVER_S, () => movable.every(done(backAt as number, primary.name)));
     mark('back');
@@ -243,22 +269,25 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
   await Promise.all([...clients.values()].map((one) => one.stop()));
   clearInterval(sampling);
 
+  for (const { runbook, command } of operator.left()) missed.push(`the runbook ${runbook} says \`${command}\`, and nobody typed it`);
   for (const [code, count] of unsent) missed.push(`${count} jobs could not be sent: ${code}`);
   say('reading the stores');
   await watching.stop();
   const [ofPrimary, ofStandby, sessionsThere, sessionsHere] = await Promise.all([steps(primary), steps(standby), sessionsOf(storeOf(standby)), sessionsOf(storeOf(primary))]);
   if (scenario.failover) {
     const common = { tenants: movable, history: recorder.events };
-    recorder.write(...phasesOf({ ...common, direction: 'failover', at: hurtAt, ...(scenario.operator === undefined ? { leaseEnd } : {}), cell: standby.name, steps: ofStandby, sessions: sessionsThere, until: backAt ?? Infinity }));
+    recorder.write(...phasesOf({ ...common, direction: 'failover', at: hurtAt, ...(scenario.handedOver === true ? {} : { leaseEnd }), cell: standby.name, steps: ofStandby, sessions: sessionsThere, until: backAt ?? Infinity }));
     if (backAt !== undefined) recorder.write(...phasesOf({ ...common, direction: 'failback', at: backAt, cell: primary.name, steps: ofPrimary, sessions: sessionsHere, until: Infinity }));
   }
   for (const cell of cells) recorder.write(...writesOf(await steps(cell), began), ...await keysOf(storeOf(cell), recorder.now()), ...await rowsOf(storeOf(cell), recorder.now()));
   const postgres = await versionOf(storeOf(primary));
   recorder.write({ kind: 'end', at: recorder.now() });
-  return {
-    recorder, digest: await recorder.close(), began, leaseSeconds, postgres, lags: watching.lags, alarms: watching.alarms, unasked: matrix.unasked, backlogs, marks, missed,
+  const drill: DrillRecord = {
+    recorder, digest: await recorder.close(), began, leaseSeconds, postgres, lags: watching.lags, alarms: watching.alarms, unasked: matrix.unasked, backlogs, marks, missed, felt: felt.seen, typed: operator.typed,
     refused: [...clients].flatMap(([tenant, { refused }]) => refused.map((one) => ({ tenant, ...one }))),
   };
+  await whileUp?.(drill, cells);
+  return drill;
 }
 
 /** What `from` has is at `to`, as `from` last told. */

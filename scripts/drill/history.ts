@@ -56,6 +56,10 @@ export const historyEvent = z.discriminatedUnion('kind', [
   event('hurt', { at, cell: name, what: name, failover: z.boolean() }),
   /** It was undone. */
   event('healed', { at, cell: name }),
+  /** The owner signed (`from`) a policy without the image of this cell's counters; at `at` the last session of it that was open had ended. `lastReleased`: when it last got a key. */
+  event('revoked', { from: at, at, cell: name, code: name, lastReleased: at.optional() }),
+  /** The image counts again. */
+  event('reinstated', { at, cell: name }),
   event('phase', { from: at, at, phase: z.enum(PHASES), direction: z.enum(['failover', 'failback']), cell: name, detail: z.string().max(512).optional() }),
   /**
    * Nothing more of `source` is applied in `cell`, which takes over: what it lacks now, it lacks. Lag as the source last told it.

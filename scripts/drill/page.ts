@@ -1,5 +1,6 @@
 /** The report as one page that needs nothing else: no script, no network, charts as SVG; light, dark and paper. Pure. */
 import { chart, escape, type Mark } from './chart.ts';
+import type { Anchor } from './anchor.ts';
 import type { Report } from './report.ts';
 import type { Series } from './series.ts';
 
@@ -9,6 +10,8 @@ export interface PageInput {
   /** Seconds after the beginning. */
   readonly marks: readonly Mark[];
   readonly shade?: { readonly from: number; readonly to: number } | undefined;
+  /** Entries of audit chains that name the signed report. */
+  readonly anchors?: readonly Anchor[];
   /** Compact JWS over the report, and the key that it was signed with, base64url. */
   readonly jws: string;
   readonly key: string;
@@ -65,6 +68,7 @@ function figures(report: Report): string {
     ['Loss', `tier sync ${rpo.tiers.sync.jobs} jobs, tier async ${rpo.tiers.async.jobs} jobs over ${seconds(rpo.tiers.async.seconds)}; lost for good ${report.lost}, counted twice ${report.duplicated}, results superseded by a higher epoch ${verdict.superseded}`],
     ['Jobs', `${verdict.counts.acknowledged} acknowledged, ${verdict.counts.resubmitted} sent again by clients, ${verdict.counts.final} with a verified result`],
     ['Fencing', `${verdict.fencedWrites.accepted} writes accepted from an old epoch, ${verdict.fencedWrites.refused} refused`],
+    ...verdict.revocations.map(({ cell, seconds: took, releasesAfter }): readonly Cell[] => ['Revocation', `the last session of the image at ${cell} ended ${seconds(took)} after the owner's signature; ${releasesAfter} keys given out there after that`]),
     ['Residency', `${residency.tenant} may be in ${residency.allowed.join(', ')} only: ${residency.jobs} jobs, ${residency.elsewhere} elsewhere; its first result ${seconds(residency.waitedSeconds)} after the hurt. Breaches of all tenants: ${verdict.residencyBreaches}`],
     ['Audit', { html: `${chains.audit.map(({ chain, entries, stores, head, same }) => `chain ${escape(chain)}: ${entries} entries, ${same ? 'the same' : '<span class="bad">not the same</span>'} in ${stores} stores, head <code>${escape(head.slice(0, 16))}</code>`).join('<br>')}<br>${chains.receipts} receipts in ${chains.receiptChains} chains of brokers` }],
     ['Clients', `${client.requests} requests; p50 ${number(client.p50, 0)} ms, p95 ${number(client.p95, 0)} ms, p99 ${number(client.p99, 0)} ms; longest gap of a tenant ${seconds(client.longestGapSeconds)}; failed: ${errors === '' ? 'none' : errors}`],
@@ -82,7 +86,7 @@ function phases({ phases: list }: Report, direction: 'failover' | 'failback'): s
 }
 
 /** @returns a whole HTML document */
-export function page({ report, series, marks, shade, jws, key }: PageInput): string {
+export function page({ report, series, marks, shade, anchors = [], jws, key }: PageInput): string {
   const common = { marks, shade };
   const released = report.releases.map(({ cell, requester, expected, released: yes, denied, codes }) => {
     const right = expected === 'released' ? denied === 0 : yes === 0;
@@ -91,7 +95,7 @@ export function page({ report, series, marks, shade, jws, key }: PageInput): str
   const body = [
     `<h1>Failover drill: ${escape(report.title)}</h1>`,
     `<p class="dim">${escape(report.scenario)}, seed ${report.seed}, ${escape(report.evidence.began)}, ${number(report.evidence.seconds, 0)} s</p>`,
-    `<p>${report.ok ? '<span class="good">All bounds were met.</span>' : `<span class="bad">Not all bounds were met: ${report.violationCount} violations, ${report.missed.length} things not seen.</span>`} What was done: ${escape(report.what)}.</p>`,
+    `<p>${report.ok ? '<span class="good">All bounds were met.</span>' : `<span class="bad">Not all bounds were met: ${report.violationCount} violations, ${report.missed.length} things not seen.</span>`} What was done: ${escape(report.what)}. What was seen of it: ${escape(report.felt)}.</p>`,
     `<p class="notice"><b>${escape(report.notice)}</b></p>`,
     tiles(report),
     section('Over time', chart({ ...common, title: 'Jobs a second', unit: 'jobs/s', lines: [{ label: 'acknowledged', values: series.acknowledged, colour: '--a' }, { label: 'results verified by clients', values: series.finals, colour: '--c' }, { label: 'failed requests', values: series.errors, colour: '--b', dash: true }] }),
@@ -100,11 +104,13 @@ export function page({ report, series, marks, shade, jws, key }: PageInput): str
     section('Figures', figures(report)),
     ...(report.failover ? [section('Failing over, phase by phase', phases(report, 'failover')), section('Failing back', phases(report, 'failback'))] : []),
     section('Who asked for keys', say('Each requester spoke to the real broker. It is the good one with one thing wrong; the codes are the broker\'s.'), table(['requester', 'cell', 'expected', 'actual', 'codes', ''], released)),
+    ...(report.typed.length === 0 ? [] : [section('By the runbook', table(['after', 'runbook', 'command', 'took', 'exit'], report.typed.map(({ at, runbook, command, exit, seconds: took }) => [seconds(at), runbook, { html: `<code>${escape(command)}</code>` }, seconds(took), String(exit)]), [0, 3, 4]))]),
     section('Violations', report.violationCount === 0 ? say('The auditor, which knows the specification and this history only, found none.') : table(['kind', 'what', 'tenant', 'cell'], report.violations.map(({ kind, what, tenant = '', cell = '' }) => [kind, what, tenant, cell])),
       ...(report.missed.length === 0 ? [] : [say('Not seen, or not in time:'), table(['what'], report.missed.map((one) => [one]))])),
     section('Evidence', table(['', ''], [
       ['seed', String(report.seed)], ['history', { html: `${report.evidence.events} events, SHA-256 <code>${escape(report.evidence.historySha256)}</code>` }], ['epoch leases', `${report.evidence.leaseSeconds} s`], ['bounds', `sync: ${report.bounds.sync.rtoSeconds} s, ${report.bounds.sync.rpoSeconds} s of loss; async: ${report.bounds.async.rtoSeconds} s, ${report.bounds.async.rpoSeconds} s (modules/environments.ts)`],
       ...report.evidence.machine, ['signed with', { html: `<code>${escape(key)}</code>, the owner's key of this drill's deployment` }],
+      ...(anchors.length === 0 ? [] : [['in the audit log', { html: `${anchors.map(({ cell, seq, hash }) => `chain ${escape(cell)}, entry ${seq}, <code>${escape(hash.slice(0, 16))}</code>`).join('<br>')}` }] as const]),
     ]), `<details><summary>The report as signed (JWS)</summary><p class="mono">${escape(jws)}</p></details>`),
   ];
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>${escape(`Drill ${report.scenario}, seed ${report.seed}`)}</title><style>${STYLE}</style></head><body>${body.join('\n')}</body></html>\n`;

@@ -25,6 +25,10 @@ export interface Report {
   /** What was really done. */
   readonly what: string;
   readonly failover: boolean;
+  /** What was seen of the hurt from outside. */
+  readonly felt: string;
+  /** Lines of runbooks that were typed: seconds after the beginning, exit code, how long it took. */
+  readonly typed: readonly { readonly at: number; readonly runbook: string; readonly command: string; readonly exit: number; readonly seconds: number }[];
   readonly seed: number;
   readonly lost: number;
   readonly duplicated: number;
@@ -108,7 +112,7 @@ export function judge(scenario: Scenario, seed: number, drill: DrillRecord): Jud
   ];
   const last = (history.at(-1) as EventOf<'end'> | undefined)?.at ?? drill.began;
   const report: Report = {
-    v: 'ccc-drill-report/v1', ok: ok && missed.length === 0, notice: NOTICE, scenario: scenario.name, title: scenario.title, what: scenario.what, failover: scenario.failover, seed,
+    v: 'ccc-drill-report/v1', ok: ok && missed.length === 0, notice: NOTICE, scenario: scenario.name, title: scenario.title, what: scenario.what, failover: scenario.failover, felt: drill.felt, typed: drill.typed.map((one) => ({ ...one, at: (one.at - drill.began) / 1000 })), seed,
     lost, duplicated, falseReleases, rpo,
     rtoSeconds: { ...rtoSeconds, ...(firstAccepted === undefined ? {} : { firstAccepted: (firstAccepted - hurt) / 1000 }), ...(latencyNormal === undefined ? {} : { latencyNormal }) },
     bounds: BOUNDS, verdict: rest, violations: violations.slice(0, MOST_VIOLATIONS), violationCount: violations.length, missed,

@@ -16,6 +16,7 @@ import { canaries, type Canary } from './canary.ts';
 import { TenantClient } from './client.ts';
 import { record } from './record.ts';
 import { ask, type Target } from './requesters.ts';
+import { Operator } from './runbook.ts';
 
 export interface RestoreReport {
   readonly v: 'ccc-restore-report/v1';
@@ -108,6 +109,8 @@ export async function restoreDrill({ folder, log, signal, onProgress: say }: Res
     await cp(offline, at(second).ownerKey);
     cell = await startCell(second, { counters: 1, log, onProgress: say });
     const readySeconds = (performance.now() - began) / 1000;
+    const operator = new Operator({ scenario: 'restore', words: { FOLDER: second }, now: recorder.now, signal });
+    await operator.type('restore', 'ccc doctor --data FOLDER').catch((error: unknown) => { notes.push(error instanceof Error ? error.message : 'unknown'); });
     const name = cell.cell.cell;
     const { audit } = await admin<{ audit: { ok: boolean; entries: number; head: string } }>(second, 'GET', '/status');
     const head = kept.heads[name];

@@ -29,6 +29,11 @@ describe('a history in which all went well', () => {
     expect(verdict.releases).toContainEqual({ requester: 'debug', expected: 'denied', released: 0, denied: 2 });
   });
 
+  it('with a revoked image: how long its last session went on, and keys given before that and after it counts again, or elsewhere, are none of it', () => {
+    const { violations, revocations } = audit(withLines(GOOD, ...REVOKED, keyAt(200_500), keyAt(300_001), keyAt(250_000, 'b')), BOUNDS);
+    expect([violations, revocations]).toEqual([[], [{ cell: 'a', seconds: 1, releasesAfter: 0 }]]);
+  });
+
   it('passes whatever its size', () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 }), fc.boolean(), (tenants, before, after, sync) => {
       const history = clean({ tenants: Array.from({ length: tenants }, (_, n) => ({ tenant: `t${n}`, tier: sync !== (n % 2 === 0) ? 'sync' : 'async' })), before, after });
@@ -54,7 +59,12 @@ const unreplicated = (job: string, at: number): HistoryEvent[] => changed(
   GOOD.map((one) => (one.kind === 'stored' ? { ...one, jobs: one.jobs.filter((each) => each !== job) } : one)),
   'acknowledged', (one) => one.job === job, { at });
 
+/** a's image is revoked, its last session ends a second later. */
+const REVOKED: HistoryEvent[] = [{ kind: 'revoked', from: 200_000, at: 201_000, cell: 'a', code: 'SESSION_EXPIRED' }, { kind: 'reinstated', at: 300_000, cell: 'a' }];
+const keyAt = (at: number, cell = 'a'): HistoryEvent => ({ kind: 'write', from: at, at, tenant: 'bank', job: 'x', cell, epoch: 1_000, op: 'release', accepted: true });
+
 const PLANTED: readonly (readonly [name: string, kind: (typeof VIOLATIONS)[number], history: HistoryEvent[]])[] = [
+  ['a key after the last session of a revoked image had ended', 'false-release', withLines(GOOD, ...REVOKED, keyAt(201_001))],
   ['no beginning', 'incomplete', GOOD.slice(1)],
   ['no end', 'incomplete', GOOD.slice(0, -1)],
   ['a line after the end', 'incomplete', [...GOOD, { kind: 'healed', at: END + 1, cell: 'a' }]],

@@ -89,7 +89,7 @@ describe('phases', () => {
 
 const drill = (events: readonly HistoryEvent[], change: Partial<DrillRecord> = {}): DrillRecord => ({
   recorder: { file: '', events, now: () => 0, write: () => {}, close: async () => '' }, digest: 'd'.repeat(64), began: 0, leaseSeconds: 4, postgres: '18.4', lags: [], alarms: [], unasked: [], refused: [], backlogs: [],
-  marks: { baseline: 0, hurt: HURT, recovered: FENCED, healed: END }, missed: [], ...change,
+  marks: { baseline: 0, hurt: HURT, recovered: FENCED, healed: END }, missed: [], felt: 'its gateway: refused', typed: [], ...change,
 });
 
 describe('reports', () => {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { createdTenantKeysSchema, JOB_STATES, tenantKeySchema } from '../protocol/messages.ts';
 import { CccError } from '../protocol/problem.ts';
-import { cellName, compactJws, tenantId, zoneName } from '../protocol/wire.ts';
+import { cellName, compactJws, hexText, tenantId, zoneName } from '../protocol/wire.ts';
 import { newApiKey, SCOPES } from './api-keys.ts';
 import type { Core } from './core.ts';
 import { requireZone } from './policy.ts';
@@ -100,6 +100,16 @@ export function adminRoutes(core: Core): Route<'operator'>[] {
       handler: async ({ body, reply }) => {
         await core.epochs.grant(body.grant);
         return reply.code(204).send();
+      },
+    }),
+    route({
+      method: 'POST', path: '/audit/drills', operation: 'recordDrill', auth: 'operator', summary: 'The digest of a drill\'s signed report, in the audit chain.',
+      body: z.strictObject({ digest: hexText(32), scenario: cellName, ok: z.boolean() }),
+      answers: { 201: { description: 'The entry', schema: z.strictObject({ cell: cellName, seq: count, prev: z.string(), kind: z.string(), body: z.string(), at: z.number(), hash: z.string() }) } }, errors: ['LEDGER_UNAVAILABLE', 'VALIDATION'],
+      handler: async ({ body, reply }) => {
+        const entry = await core.ledger.addNote({ kind: 'drill-report', body });
+        core.log.info('drill recorded', { seq: entry.seq });
+        return reply.code(201).send(entry);
       },
     }),
     route({

@@ -48,6 +48,8 @@ export interface Limits {
   readonly retryAfterSeconds: number;
   readonly orphanAgeMs: number;
   readonly sweepMs: number;
+  /** How often a cell that took tenants over looks whether their old jobs are over. */
+  readonly drainMs: number;
   readonly orphanSweepMs: number;
   /** What is under way when the gateway stops may end within this. */
   readonly closeMs: number;
@@ -89,6 +91,7 @@ export const LIMITS: Limits = Object.freeze({
   retryAfterSeconds: 2,
   orphanAgeMs: 3_600_000,
   sweepMs: 5_000,
+  drainMs: 1_000,
   orphanSweepMs: 600_000,
   closeMs: 1_000,
   pageSize: 100,

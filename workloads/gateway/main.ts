@@ -78,7 +78,7 @@ async function main(): Promise<void> {
     ...(existsSync(join(page, 'index.html')) ? { pageFolder: page } : {}),
   });
 
-  const stops = [collateral.keepCurrent(), every(LIMITS.sweepMs, 'jobs', () => gateway.sweep()), every(LIMITS.orphanSweepMs, 'store', () => gateway.sweepOrphans())];
+  const stops = [collateral.keepCurrent(), every(LIMITS.drainMs, 'drain', () => gateway.drain()), every(LIMITS.sweepMs, 'jobs', () => gateway.sweep()), every(LIMITS.orphanSweepMs, 'store', () => gateway.sweepOrphans())];
   const { metrics, collect = async () => {} } = gateway.metrics;
   const push = pusher({ metrics, collect, instance: hostname(), around: surroundings() });
   if (push !== undefined) stops.push(every(PUSH_MS, 'metrics', push));

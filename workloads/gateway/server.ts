@@ -76,6 +76,8 @@ export interface Gateway {
   readonly epochs: Epochs;
   /** Jobs whose attempts are used up fail; old sessions go. */
   sweep(): Promise<void>;
+  /** Notes tenants whose jobs of before their take-over are over. */
+  drain(): Promise<void>;
   /** Bytes without a job go. Returns how many. */
   sweepOrphans(): Promise<number>;
   /** Long polls and event streams end, then all listeners close. */
@@ -137,6 +139,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       const { exhausted, sessions } = await ledger.sweep(await epochs.heldTenants());
       if (exhausted + sessions > 0) log.info('swept', { count_jobs: exhausted });
     },
+    drain: async () => phases.drain((await epochs.heldTenants() ?? []).map(({ tenantId }) => tenantId), (since) => ledger.undrained(since)),
     sweepOrphans: async () => (await options.peers?.mayForget() === false ? 0 : await store.sweep()),
     async close() {
       closing.abort();

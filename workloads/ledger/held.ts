@@ -34,3 +34,12 @@ export async function takeOver({ db, now, cell }: Context, tenants: readonly Hel
   await attempt(() => sql`select pg_notify(${WORK_CHANNEL}, '')`.execute(db));
   return rows.length;
 }
+
+/** Stops at a tenant's first such job; looks at open jobs only, of which a drained tenant has none that old. */
+export async function undrained({ db }: Context, since: readonly { readonly tenantId: string; readonly at: number }[]): Promise<string[]> {
+  if (since.length === 0) return [];
+  const { rows } = await attempt(() => sql<{ tenant_id: string }>`
+    select since.tenant_id from unnest(${since.map((one) => one.tenantId)}::text[], ${since.map((one) => one.at)}::bigint[]) as since (tenant_id, at)
+    where exists (select 1 from jobs j where j.tenant_id = since.tenant_id and j.due_at is not null and j.accepted_at <= since.at)`.execute(db));
+  return rows.map((row) => row.tenant_id);
+}

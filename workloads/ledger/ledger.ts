@@ -132,6 +132,8 @@ export interface AuditVerdict {
   /** Number of the first entry that does not fit the chain. */
   readonly firstBad?: number;
 }
+/** As audit.ts describes it. */
+export interface AuditEntry { readonly cell: string; readonly seq: number; readonly prev: string; readonly kind: string; readonly body: string; readonly at: number; readonly hash: string }
 export interface SweepAnswer {
   /** Jobs that failed because their attempts are used up. */
   readonly exhausted: number;
@@ -208,6 +210,10 @@ export interface Ledger {
   counts(): Promise<Counts>;
   /** Of this cell's chain, or of the copy of another cell's. */
   verifyAudit(cell?: string): Promise<AuditVerdict>;
+  /** An audit entry of its own, for what no row records: ids, digests, codes; neither plaintext nor keys. */
+  addNote(note: { readonly kind: string; readonly body: Readonly<Record<string, unknown>> }): Promise<AuditEntry>;
+  /** Of these tenants, those with a job that was accepted by then (epoch ms) and is not over. */
+  undrained(since: readonly { readonly tenantId: string; readonly at: number }[]): Promise<string[]>;
   /** `tenants`: as for `lease`. */
   sweep(tenants?: readonly HeldTenant[]): Promise<SweepAnswer>;
   /** A doorbell: there may be work. It may ring for nothing, and its loss costs latency only. Returns its removal. */

@@ -8,7 +8,7 @@ import { LedgerError, LedgerUnavailable } from './errors.ts';
 import * as jobs from './jobs.ts';
 import * as leases from './leases.ts';
 import type { Ledger, LedgerOptions } from './ledger.ts';
-import { takeOver } from './held.ts';
+import { takeOver, undrained } from './held.ts';
 import { migrate } from './migrations/index.ts';
 import * as records from './records.ts';
 
@@ -62,6 +62,7 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     takeOver: bound(takeOver),
     results: bound(jobs.results),
     job: bound(jobs.job),
+    undrained: bound(undrained),
     jobs: bound(jobs.jobs),
     events: bound(jobs.events),
     recordEvent: bound(jobs.recordEvent),
@@ -79,6 +80,7 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     policy: bound(policy),
     usage: bound(figures.usage),
     counts: bound(figures.counts),
+    addNote: bound(records.addNote),
     sweep: bound(figures.sweep),
     verifyAudit: (cell) => attempt(() => verifyAudit(context, cell)),
     onWork: doorbell.onWork,

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../../attestation/canonical.ts';
 import { type StoredKey } from '../protocol/messages.ts';
-import { appendAudit, lockHead } from './audit.ts';
+import { type AuditRecord, appendAudit, lockHead } from './audit.ts';
 import { type Context, type Tx, attempt, transact } from './database.ts';
-import type { ApiKey, NewApiKey, NewReceipt, Policy, PutOutcome, Session, Tenant } from './ledger.ts';
+import type { ApiKey, AuditEntry, NewApiKey, NewReceipt, Policy, PutOutcome, Session, Tenant } from './ledger.ts';
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
 
@@ -169,4 +169,13 @@ export async function putPolicy(context: Context, revision: number, jws: string)
 
 export async function policy({ db }: Context): Promise<Policy | undefined> {
   return await attempt(() => db.selectFrom('policies').select(['revision', 'jws']).orderBy('revision', 'desc').limit(1).executeTakeFirst());
+}
+
+/** An entry of its own, for what no row records. */
+export async function addNote(context: Context, note: AuditRecord): Promise<AuditEntry> {
+  return await transact(context.db, async (tx) => {
+    await appendAudit(tx, context, [note]);
+    const { seq } = await lockHead(tx, context.cell);
+    return await tx.selectFrom('audit').selectAll().where('cell', '=', context.cell).where('seq', '=', seq).executeTakeFirstOrThrow();
+  });
 }

@@ -40,6 +40,26 @@ export function recordTests(engine: () => Engine): void {
     });
   });
 
+  it('a note is an entry of the audit chain, and is given back whole', async () => {
+    const { ledger, clock } = await fresh();
+    const before = await ledger.verifyAudit();
+    const entry = await ledger.addNote({ kind: 'drill-report', body: { scenario: 'kill', digest: 'ab' } });
+    expect(entry).toMatchObject({ seq: before.entries + 1, prev: before.head, kind: 'drill-report', body: '{"digest":"ab","scenario":"kill"}', at: clock.at });
+    expect(await ledger.verifyAudit()).toMatchObject({ ok: true, entries: entry.seq, head: entry.hash });
+  });
+
+  it('a tenant is undrained while a job of that time or before is not over', async () => {
+    const { ledger, clock } = await fresh();
+    await ledger.addTenant({ id: 'zeta', zone: 'eu' });
+    await ledger.accept(newJob());
+    const at = clock.at;
+    clock.advance(10);
+    const of = (...list: [string, number][]) => ledger.undrained(list.map(([tenantId, time]) => ({ tenantId, at: time })));
+    expect(await of()).toEqual([]);
+    expect(await of([TENANT, at], ['zeta', at])).toEqual([TENANT]);
+    expect(await of([TENANT, at - 1])).toEqual([]);
+  });
+
   describe('tenant keys', () => {
     it('are insert-only', async () => {
       const { ledger } = await fresh();
