@@ -18,6 +18,21 @@ export const collateralSchema = z.union([z.literal('public'), z.strictObject({
   amdKds: url, intelPcs: url, intelRootCrl: url, intelUpdate: z.enum(['standard', 'early']), azureThim: url, gceEndorsements: url, gceHosts: url, authorities: urls, lists: urls, issuers: urls,
 }).partial()]);
 
+/**
+ * What seals tenant keys (workloads/broker/sealers). It stands here because the file's digest is in the evidence and in the owner's directory: whoever starts a broker cannot send
+ * its keys to a key service of his own.
+ *
+ *   aws-kms     key: ARN of the data key or of its alias
+ *   azure-skr   vault and attestation: origins; the key's name comes with CCC_KEY_URI and must be one of that vault
+ *   gcp-kms     key: resource name; audience: of the workload identity provider
+ */
+export const sealerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('aws-kms'), key: z.string().regex(/^arn:aws:kms:/).max(512) }),
+  z.strictObject({ kind: z.literal('azure-skr'), vault: z.url({ protocol: /^https$/ }).max(256), attestation: z.url({ protocol: /^https$/ }).max(256) }),
+  z.strictObject({ kind: z.literal('gcp-kms'), key: z.string().regex(/^projects\//).max(512), audience: z.url({ protocol: /^https$/ }).max(512) }),
+]);
+export type SealerConfig = z.infer<typeof sealerSchema>;
+
 export const cellSchema = z.strictObject({
   cell: cellName,
   cloud: z.enum(['aws', 'azure', 'gcp', 'local']),
@@ -27,6 +42,8 @@ export const cellSchema = z.strictObject({
   /** The broker's, where it is another: evidence of a GKE node is no broker's, so that a Confidential Space instance is the broker there. */
   brokerPlatform: z.enum(PLATFORMS).optional(),
   collateral: collateralSchema.optional(),
+  /** Absent: tenant keys are sealed by a file, which only a simulated cell may do. */
+  sealer: sealerSchema.optional(),
   /** A software TEE under a development root: proves nothing about hardware. */
   simulated: z.boolean(),
   /** The owner's raw Ed25519 public key: part of the measured configuration. */

@@ -24,12 +24,13 @@ export async function confidentialSpaceAttester(socketPath = LAUNCHER_SOCKET): P
   return {
     async attest({ binding }) {
       if (binding.platform !== PLATFORM) refuse('BINDING_PLATFORM', 'binding.platform', 'Ask the attester of that platform.', { have: binding.platform, need: PLATFORM });
-      return { platform: PLATFORM, document: await ask(socketPath, JSON.stringify({ audience: binding.audience, nonces: await googleNonces(binding), token_type: 'PKI' })) };
+      return { platform: PLATFORM, document: await launcherToken(socketPath, JSON.stringify({ audience: binding.audience, nonces: await googleNonces(binding), token_type: 'PKI' })) };
     },
   };
 }
 
-function ask(socketPath: string, body: string): Promise<Bytes> {
+/** The launcher's token for a request of {audience, nonces, token_type}. @throws Refusal ATTESTER_FAILED */
+export function launcherToken(socketPath: string, body: string): Promise<Bytes> {
   return new Promise((resolve, reject) => {
     const failed = (have: string): void => {
       try {

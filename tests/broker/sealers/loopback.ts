@@ -52,7 +52,7 @@ export class Loopback {
       setImmediate(() => response.destroy());
       return;
     }
-    let said = instead ?? await Promise.resolve(this.handler(heard)).catch((error: unknown) => ({ status: 500, body: `fake failed: ${String(error)}` }));
+    let said: Said = instead ?? await Promise.resolve(this.handler(heard)).catch((error: unknown) => ({ status: 500, body: `fake failed: ${String(error)}` }));
     if (instead === undefined && this.tamper !== undefined) said = this.tamper(said, heard);
     this.wire.push(said.body);
     response.writeHead(said.status, { 'content-type': 'application/json', ...said.headers }).end(said.body);
