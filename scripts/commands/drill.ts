@@ -1,5 +1,5 @@
 /** `ccc drill failover`: hurts a fleet of three cells on this machine and writes a signed report. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createLog } from '../../workloads/protocol/log.ts';
@@ -56,6 +56,13 @@ function print(report: Report, folder: string): void {
   say(`report: ${join(folder, 'report.html')}`);
 }
 
+/** What the processes of each cell said, for whoever asks why: ids, codes and times, by the rules of every log here. */
+async function keepLogs(fleet: string, out: string): Promise<void> {
+  for (const one of await readdir(fleet, { withFileTypes: true }).catch(() => [])) {
+    if (one.isDirectory()) await cp(at(join(fleet, one.name)).logs, join(out, 'logs', one.name), { recursive: true }).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'ENOENT') throw error; });
+  }
+}
+
 type Summary = ReturnType<typeof summary>;
 /** A scenario that could not be played to its end is no success. */
 interface Unfinished { readonly ok: false; readonly scenario: string; readonly seed: number; readonly error: { readonly code: string; readonly message: string; readonly next: string } }
@@ -91,6 +98,7 @@ async function once(name: ScenarioName, seed: number, options: DrillCommand, fol
     note(`  next: ${error.next}`);
     return { ok: false, scenario: name, seed, error: { code: error.code, message: error.message, next: error.next } };
   } finally {
+    if (report?.ok !== true) await keepLogs(join(cells, 'fleet'), folder);
     await rm(cells, { recursive: true, force: true });
   }
 }

@@ -22,8 +22,8 @@ export interface ChartOptions {
 }
 
 const WIDTH = 960;
-const HEIGHT = 220;
-const PAD = { left: 56, right: 16, top: 44, bottom: 30 } as const;
+const HEIGHT = 240;
+const PAD = { left: 56, right: 16, top: 64, bottom: 30 } as const;
 
 export const escape = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const round = (n: number): number => Math.round(n * 10) / 10;
@@ -44,7 +44,7 @@ export function chart({ title, unit, lines, marks, shade }: ChartOptions): strin
   const [w, h] = [WIDTH - PAD.left - PAD.right, HEIGHT - PAD.top - PAD.bottom];
   const x = (second: number): number => round(PAD.left + (second / seconds) * w);
   const y = (value: number): number => round(PAD.top + h - (value / top) * h);
-  const out: string[] = [`<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(title)}"><title>${escape(title)}</title>`];
+  const out: string[] = [`<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(title)}"><title>${escape(title)}</title><text class="charttitle" x="${PAD.left}" y="16">${escape(title)}</text>`];
   if (shade !== undefined) out.push(`<rect class="shade" x="${x(shade.from)}" y="${PAD.top}" width="${round(Math.max(0, x(shade.to) - x(shade.from)))}" height="${h}"/>`);
   for (let value = 0; value <= top + step / 2; value += step) out.push(`<line class="grid" x1="${PAD.left}" x2="${WIDTH - PAD.right}" y1="${y(value)}" y2="${y(value)}"/><text class="tick" x="${PAD.left - 6}" y="${y(value) + 4}" text-anchor="end">${escape(Number(value.toPrecision(6)).toLocaleString('en'))}</text>`);
   const every = niceStep(seconds, 8);
@@ -60,10 +60,10 @@ export function chart({ title, unit, lines, marks, shade }: ChartOptions): strin
   marks.forEach(({ at, label }, i) => out.push(`<line class="mark" x1="${x(at)}" x2="${x(at)}" y1="${PAD.top - 4}" y2="${PAD.top + h}"/><text class="marklabel" x="${at > 0.9 * seconds ? x(at) - 3 : x(at) + 3}"${at > 0.9 * seconds ? ' text-anchor="end"' : ''} y="${PAD.top + 8 + (i % 2) * 13}">${escape(label)}</text>`));
   let left = PAD.left;
   for (const { label, colour, dash } of lines) {
-    out.push(`<line x1="${left}" x2="${left + 18}" y1="16" y2="16" stroke="var(${colour})" stroke-width="3"${dash ? ' stroke-dasharray="5 4"' : ''}/><text class="legend" x="${left + 24}" y="20">${escape(label)}</text>`);
+    out.push(`<line x1="${left}" x2="${left + 18}" y1="36" y2="36" stroke="var(${colour})" stroke-width="3"${dash ? ' stroke-dasharray="5 4"' : ''}/><text class="legend" x="${left + 24}" y="40">${escape(label)}</text>`);
     left += 40 + label.length * 7.2;
   }
-  out.push(`<text class="tick" x="${WIDTH - PAD.right}" y="20" text-anchor="end">${escape(unit)}</text></svg>`);
+  out.push(`<text class="tick" x="${WIDTH - PAD.right}" y="40" text-anchor="end">${escape(unit)}</text></svg>`);
   return out.join('');
 }
 

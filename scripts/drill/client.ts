@@ -209,7 +209,11 @@ export class TenantClient {
     const job = await this.#encrypted(picture);
     const { jobId } = job;
     this.#outstanding.set(jobId, job);
-    await this.#deliver(job);
+    await this.#deliver(job).catch((error: unknown) => {
+      // Never acknowledged: nobody waits for it.
+      if (job.cell === undefined) this.#outstanding.delete(jobId);
+      throw error;
+    });
   }
 
   async #deliver(job: Outstanding): Promise<void> {

@@ -11,6 +11,8 @@ export interface Refused { readonly at: number; readonly cell: string; readonly 
 /** What could not be asked: a broker that answers nobody proves nothing. */
 export interface Unasked { readonly cell: string; readonly requester: Requester; readonly why: string }
 
+const TRIES = 3;
+
 export class Matrix {
   readonly #recorder: Recorder;
   readonly unasked: Unasked[] = [];
@@ -24,13 +26,17 @@ export class Matrix {
   }
 
   async #asked(requester: Requester, input: MatrixInput, expected: 'released' | 'denied', work: () => Promise<Answer>): Promise<Answer | undefined> {
-    try {
-      const answer = await work();
-      this.#note(requester, input, expected, answer);
-      return answer;
-    } catch (error) {
-      this.unasked.push({ cell: input.target.cell.cell, requester, why: error instanceof Error ? error.message.slice(0, 200) : 'unknown' });
-      return undefined;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const answer = await work();
+        this.#note(requester, input, expected, answer);
+        return answer;
+      } catch (error) {
+        // A cell that has just come back may not answer at once.
+        if (tries < TRIES) continue;
+        this.unasked.push({ cell: input.target.cell.cell, requester, why: error instanceof Error ? error.message.slice(0, 200) : 'unknown' });
+        return undefined;
+      }
     }
   }
 

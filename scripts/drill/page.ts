@@ -1,6 +1,7 @@
 /** The report as one page that needs nothing else: no script, no network, charts as SVG; light, dark and paper. Pure. */
 import { chart, escape, type Mark } from './chart.ts';
 import type { Anchor } from './anchor.ts';
+import { BY_OPERATOR } from './phases.ts';
 import type { Report } from './report.ts';
 import type { Series } from './series.ts';
 
@@ -29,7 +30,7 @@ h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:30px 0 8px;border-bott
 .tile b{display:block;font-size:24px;line-height:1.25}.tile span{color:var(--dim);font-size:13px}
 table{border-collapse:collapse;width:100%;margin:8px 0;font-size:14px}th,td{text-align:left;padding:5px 8px;border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--dim);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 svg{width:100%;height:auto;display:block;margin:6px 0 14px}.grid{stroke:var(--line)}.mark{stroke:var(--dim);stroke-dasharray:2 3}.shade{fill:var(--shade)}
-.tick,.legend,.marklabel{font:11px system-ui,sans-serif;fill:var(--dim)}.legend{fill:var(--fg);font-size:12px}
+.tick,.legend,.marklabel{font:11px system-ui,sans-serif;fill:var(--dim)}.legend{fill:var(--fg);font-size:12px}.charttitle{font:600 13px system-ui,sans-serif;fill:var(--fg)}
 code,.mono{font:12.5px ui-monospace,monospace;overflow-wrap:anywhere}details{margin:8px 0}summary{cursor:pointer}`;
 
 const number = (value: number | undefined, digits = 2): string => (value === undefined || Number.isNaN(value) ? 'not seen' : value.toLocaleString('en', { maximumFractionDigits: digits, minimumFractionDigits: digits > 0 && !Number.isInteger(value) ? Math.min(digits, 2) : 0 }));
@@ -82,8 +83,11 @@ function figures(report: Report): string {
 function phases({ phases: list }: Report, direction: 'failover' | 'failback'): string {
   const own = list.filter((one) => one.direction === direction);
   if (own.length === 0) return say('None was seen.');
-  return table(['phase', 'seconds', 'what it is'], own.map(({ phase, seconds: took, detail }) => [phase, number(took), `${PHASE_MEANING[phase] ?? ''}${detail === undefined ? '' : ` (${detail})`}`]), [1]);
+  return table(['phase', 'seconds', 'what it is'], own.map(({ phase, seconds: took, detail }) => [phase, number(took), meaning(phase, detail)]), [1]);
 }
+
+/** Where somebody hands over, there is no lease to wait for. */
+const meaning = (phase: string, detail?: string): string => (detail === BY_OPERATOR ? detail : `${PHASE_MEANING[phase] ?? ''}${detail === undefined ? '' : ` (${detail})`}`);
 
 /** @returns a whole HTML document */
 export function page({ report, series, marks, shade, anchors = [], jws, key }: PageInput): string {

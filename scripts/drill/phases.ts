@@ -2,6 +2,8 @@
 import type { EventOf, HistoryEvent, Phase } from './history.ts';
 import type { Step } from './rows.ts';
 
+export const BY_OPERATOR = 'asked for by the operator';
+
 export interface PhaseInput {
   readonly direction: 'failover' | 'failback';
   /** When it began: the hurt, or the operator's command. Epoch ms, as all times here. */
@@ -35,7 +37,7 @@ export function phasesOf(input: PhaseInput): EventOf<'phase'>[] {
     if (from !== undefined && to !== undefined) phases.push({ kind: 'phase', from: Math.min(from, to), at: to, phase, direction, cell, ...(detail === undefined ? {} : { detail }) });
   };
   const detected = input.leaseEnd === undefined ? at : Math.max(at, Math.min(input.leaseEnd, held[0] ?? input.leaseEnd));
-  add('detect', at, detected, input.leaseEnd === undefined ? 'asked for by the operator' : 'until the lease of the cell before had ended');
+  add('detect', at, detected, input.leaseEnd === undefined ? BY_OPERATOR : 'until the lease of the cell before had ended');
   add('decide', detected, held[0], 'promises of two of three observers');
   add('fence', held[0], held.at(-1), `${new Set(held).size === 0 ? 0 : held.length} epochs`);
   add('promote', held[0], first('accepted', 'leased'));

@@ -27,8 +27,16 @@ function clean(fields: LogFields): Record<string, unknown> {
   return out;
 }
 
+let guarded = false;
+/** A full disk must not end a process that can still work: a line that cannot be written is lost, and the next one is tried again. */
+function toStandardError(line: string): void {
+  if (!guarded) process.stderr.on('error', () => {});
+  guarded = true;
+  process.stderr.write(line);
+}
+
 export function createLog(process_: string, options: { write?: (line: string) => void; now?: Clock } = {}): Log {
-  const write = options.write ?? ((line) => void process.stderr.write(line));
+  const write = options.write ?? toStandardError;
   const now = options.now ?? Date.now;
   const at = (level: string) => (event: string, fields: LogFields = {}) =>
     write(`${JSON.stringify({ at: new Date(now()).toISOString(), level, process: process_, event, ...clean(fields) })}\n`);
