@@ -17,8 +17,8 @@ import { sized, u16, u32, u8 } from './wire.ts';
 
 /** Names for messages, codes of Part 2, section 6.5.2. */
 const COMMANDS = {
-  EvictControl: 0x120, NV_DefineSpace: 0x12a, CreatePrimary: 0x131, NV_Write: 0x137, NV_Read: 0x14e, Quote: 0x158, FlushContext: 0x165, NV_ReadPublic: 0x169, ReadPublic: 0x173, GetCapability: 0x17a, PCR_Read: 0x17e,
-  PCR_Extend: 0x182,
+  EvictControl: 0x120, NV_DefineSpace: 0x12a, CreatePrimary: 0x131, NV_Write: 0x137, Certify: 0x148, NV_Read: 0x14e, Quote: 0x158, RSA_Decrypt: 0x159, FlushContext: 0x165, NV_ReadPublic: 0x169, ReadPublic: 0x173,
+  StartAuthSession: 0x176, GetCapability: 0x17a, PCR_Read: 0x17e, PolicyPCR: 0x17f, PCR_Extend: 0x182,
 } as const;
 export type TpmCommand = keyof typeof COMMANDS;
 export const HIERARCHY = { owner: 0x40000001, null: 0x40000007, endorsement: 0x4000000b } as const;
@@ -28,6 +28,8 @@ export interface TpmCall {
   /** How many of the handles, from the first, need an authorization. */
   readonly authorized?: number;
   readonly parameters?: Bytes;
+  /** A policy session in place of the empty passwords; it ends with a command that succeeds. */
+  readonly session?: number;
   /** Whether the response has a handle before its parameters. */
   readonly returnsHandle?: boolean;
 }
@@ -83,8 +85,8 @@ export class Tpm {
   }
 
   /** @returns the response's parameters, its handle first where there is one. @throws TpmRefusal, Refusal ATTESTER_FAILED */
-  async command(name: TpmCommand, { handles = [], authorized = 0, parameters = new Uint8Array(), returnsHandle = false }: TpmCall = {}): Promise<ByteReader> {
-    const auth = concat(...Array.from({ length: authorized }, () => EMPTY_PASSWORD));
+  async command(name: TpmCommand, { handles = [], authorized = 0, parameters = new Uint8Array(), session, returnsHandle = false }: TpmCall = {}): Promise<ByteReader> {
+    const auth = concat(...Array.from({ length: authorized }, () => (session === undefined ? EMPTY_PASSWORD : concat(u32(session), u16(0), u8(0), u16(0)))));
     const body = concat(u32(COMMANDS[name]), ...handles.map(u32), ...(authorized > 0 ? [u32(auth.length), auth] : []), parameters);
     const command = concat(u16(authorized > 0 ? SESSIONS : NO_SESSIONS), u32(body.length + 6), body);
     for (let attempt = 0; ; attempt++) {

@@ -51,7 +51,7 @@ describe('dependencies point one way', () => {
   });
 
   it.each([
-    ['workloads/broker/main.ts', ['@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'koffi', 'zod']],
+    ['workloads/broker/main.ts', ['@hpke/core', '@hpke/hybridkem-x-wing', 'aws4fetch', 'cborg', 'jose', 'koffi', 'zod']],
     ['workloads/counter/main.ts', ['@hpke/core', '@hpke/hybridkem-x-wing', 'cborg', 'jose', 'koffi', 'onnxruntime-node', 'sharp', 'zod']],
   ])('the trusted base of %s is these packages', async (entry, packages) => {
     expect((await importClosure(entry)).packages).toEqual(packages);

@@ -17,7 +17,9 @@ import { gatewayClient } from './gateway-client.ts';
 import { httpServer } from './http.ts';
 import { createIdentity } from './identity.ts';
 import { peerKeys } from './peer-keys.ts';
-import { localFileSealer } from './sealers/local-file.ts';
+import { surroundings } from './sealers/call.ts';
+import { sealerFor } from './sealers/for-cell.ts';
+import { proveSelf } from './sealers/prove-self.ts';
 
 const POLICY_POLL_MS = 15_000;
 /** Until the first policy is there. */
@@ -34,8 +36,12 @@ async function start(data: string): Promise<void> {
   // The attester asks once there are challenges to answer, and the broker is there by then.
   const [identity, attester] = await Promise.all([createIdentity(), attesterFor(cell, 'broker', data, now, async () => (await broker.policy.current()).policy)]);
   const gateway = gatewayClient({ origin: origin(cell.gateway.internal), identity, now });
-  const sealer = localFileSealer({ file: join(data, 'broker', 'sealer.key'), nothingSealed: gateway.nothingSealed });
   const collateral = createSupply({ folder: join(data, 'collateral', 'broker'), endpoints: endpointsOf(cell), now, onError: (error) => log.warn('collateral-not-refreshed', errorFields(error)) });
+  const sealer = await sealerFor({
+    cell, env: process.env, around: surroundings({ now }), file: join(data, 'broker', 'sealer.key'), nothingSealed: gateway.nothingSealed,
+    proveSelf: () => proveSelf({ identity, attester, platform: platformOf(cell, 'broker'), cell: cell.cell, configDigest, policy: broker.policy, collateral: collateral.collect, now }),
+  });
+  log.info('sealer', { where: sealer.describe().backend });
   const stopCollateral = collateral.keepCurrent();
   const broker: Broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, collateral: collateral.collect, peers: peerKeys({ origin: origin(cell.gateway.internal), identity, now }) });
   await serveMetrics({ metrics, ready: () => broker.policy.known }, process.env['METRICS_ADDRESS']);

@@ -61,7 +61,7 @@ export async function manifest(deps: ManifestDeps, inForce: PolicyInForce, asked
     keys: keys.filter((key) => key.zone === zone).map(toWire),
     issued_at: seconds(deps.now),
     ...(judged.until === undefined ? {} : { epoch_until: Math.floor(judged.until / 1000) }),
-    ...(judged.directoryRevision === undefined ? {} : { directory_revision: judged.directoryRevision }),
+    directory_revision: judged.directoryRevision,
   };
   const exact = utf8(JSON.stringify(body));
   const vouched = await vouch(deps, asked, inForce.digest, await sha256(exact));

@@ -20,7 +20,7 @@ import { type OpenKey, type TenantKeys, wipe } from './tenant-keys.ts';
 export interface ReleaseItem { readonly tenant_id: string; readonly job_id: string; readonly header: string }
 type Answer = ReleaseResponse['items'][number];
 
-export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'>; /** Of the cell: see {@link placeOf}. */ readonly region: string; readonly epochs: Pick<EpochJudge, 'judge' | 'requireStill'> }
+export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'>; /** Of the cell: see {@link placeOf}. */ readonly region: string; readonly epochs: Pick<EpochJudge, 'judge' | 'requireStill' | 'directory'> }
 
 /** Refusals that no other counter, and no waiting, would change: the job ends. */
 const PERMANENT: ReadonlySet<string> = new Set<RefusalCode>([
@@ -55,7 +55,8 @@ export async function release(deps: ReleaseDeps, session: BrokerSession, policy:
     for (const item of items) judged.push(await judge(item, session, place, policy, keysOf, epochOf));
     const receipts = await record(deps.receipts, session, place, judged);
     // With other cells, a key of theirs may be on its way: the job waits for it.
-    const comes = (code: string): boolean => code === 'KEY_UNKNOWN' && policy.directoryRevision !== undefined;
+    const cells = await deps.epochs.directory(policy).then(({ rules }) => rules !== undefined, () => false);
+    const comes = (code: string): boolean => code === 'KEY_UNKNOWN' && cells;
     return { items: await Promise.all(judged.map((each, i) => answer(each, receipts[i], session, deps, (code) => PERMANENT.has(code) && !comes(code)))) };
   } finally {
     for (const { opened } of judged) opened?.dataKey.fill(0);

@@ -8,7 +8,7 @@ import { type Bytes, b64u, bytes, equal, fromB64u, hex, sha256, utf8 } from '../
 import { canonicalJson } from '../../../attestation/canonical.ts';
 import { refuse } from '../../../attestation/refusal.ts';
 import { type Clock, seconds } from '../../protocol/clock.ts';
-import { generateReceivingKey } from '../../protocol/hpke.ts';
+import { generateReceivingKey, type PreparedKey, prepareKey } from '../../protocol/hpke.ts';
 import type { StoredKey, TenantKey } from '../../protocol/messages.ts';
 import { CccError } from '../../protocol/problem.ts';
 import type { KeySealer } from '../sealer.ts';
@@ -34,9 +34,11 @@ export interface OpenKey {
   readonly publicKey: Bytes;
   /** A copy, to be filled with zeros by whoever asked for it. Empty for a retired key, which is never opened. */
   readonly privateKey: Bytes;
+  /** Of an X-Wing key: ready to open. It goes with the cached secret, and is nobody's to wipe. */
+  readonly prepared?: PreparedKey | undefined;
 }
 
-interface Secret { readonly publicKey: Bytes; readonly privateKey: Bytes; readonly notAfter: number }
+interface Secret { readonly publicKey: Bytes; readonly privateKey: Bytes; readonly notAfter: number; readonly prepared?: PreparedKey | undefined }
 
 export interface TenantKeysOptions { readonly store: KeyStore; readonly sealer: KeySealer; readonly cell: string; readonly now: Clock }
 
@@ -123,8 +125,7 @@ export class TenantKeys {
   async #open(row: StoredKey): Promise<OpenKey> {
     const { id, alg, state, zone } = row;
     if (state === 'retired') return { id, alg, state, zone, notAfter: row.not_after, publicKey: fromB64u(row.public), privateKey: new Uint8Array(0) };
-    const { notAfter, publicKey, privateKey } = await this.#secret(row);
-    return { id, alg, state, zone, notAfter, publicKey, privateKey };
+    return { id, alg, state, zone, ...await this.#secret(row) };
   }
 
   /** With a private half of the caller's own: the cached one may be wiped at any time. */
@@ -139,11 +140,13 @@ export class TenantKeys {
       this.#cache.delete(key);
     }
     const held = this.#cache.get(name)?.secret;
-    const secret = held ?? readSecret(await sealer.open(aad, sealed), row);
+    const secret = held ?? await prepared(readSecret(await sealer.open(aad, sealed), row), row.alg);
     if (held === undefined && !this.#cache.has(name)) this.#cache.set(name, { secret, until: now() + CACHE_MS });
     return { ...secret, privateKey: secret.privateKey.slice() };
   }
 }
+
+const prepared = async (secret: Secret, alg: TenantKey['alg']): Promise<Secret> => (alg === 'X-Wing' ? { ...secret, prepared: await prepareKey(secret.privateKey) } : secret);
 
 /** canonical JSON {cell, key_id, purpose, tenant_id, zone} */
 const aadOf = (key: { cell: string; id: string; tenant_id: string; zone: string }): Bytes =>

@@ -35,10 +35,13 @@ const OTHER_CIPHERTEXT: ReadonlySet<string> = new Set(['InvalidCiphertextExcepti
 const to64 = (data: Bytes): string => Buffer.from(data).toString('base64');
 const from64 = (text: string): Bytes => bytes(Buffer.from(text, 'base64'));
 
+/** @throws Refusal KEY_SEALER_ABSENT */
+const placeOf = (key: string): RegExpExecArray => ARN.exec(key) ?? refuse('KEY_SEALER_ABSENT', 'cell.sealer.key', 'Put the ARN of the cell\'s data key or of its alias into cell.json.', { have: key.slice(0, 128), need: 'arn:aws:kms:<region>:<account>:key/... or alias/...' });
+export const regionOf = (key: string): string => placeOf(key)[1] as string;
+
 /** @throws Refusal KEY_SEALER_ABSENT when the key has no ARN of one */
 export function awsKms({ key, recipient, credentials, service, around }: AwsKmsOptions): DataKeyService {
-  const place = ARN.exec(key);
-  if (place === null) return refuse('KEY_SEALER_ABSENT', 'cell.sealer.key', 'Put the ARN of the cell\'s data key or of its alias into cell.json.', { have: key.slice(0, 128), need: 'arn:aws:kms:<region>:<account>:key/... or alias/...' });
+  const place = placeOf(key);
   const [, region = '', account = ''] = place;
 
   /** Id of a key of this account and region, as the last part of its ARN says it: multi-region keys have the same in all. */
