@@ -236,6 +236,8 @@ export class TenantClient {
     const asked = [...this.#outstanding.values()].filter(({ sending, cell }) => !sending && cell !== undefined);
     if (asked.length === 0) return;
     const { cell, list } = await this.#anywhere('jobs', async (api, at) => ({ cell: at, list: new Map((await api.jobs({ limit: LISTED }, this.#stop.signal)).map((job) => [job.job_id, job])) }));
+    // What is counted there is verified under the policy of its time: whoever comes to another cell asks who is there.
+    if (!this.#manifests.has(cell.name)) await this.#tried('manifest', cell, (api) => this.#manifestOf(api, cell));
     let byName = 0;
     for (const job of asked) {
       const known = list.get(job.jobId);
