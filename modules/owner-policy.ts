@@ -12,6 +12,8 @@ export interface OwnerPolicyProps {
   readonly lock: MeasurementLock;
   /** Higher than that of every policy that was signed before. */
   readonly revision: number;
+  /** Of the signed cell directory that goes with it, or an earlier one whose word is still good enough. */
+  readonly directoryRevision: number;
   /** Epoch seconds. */
   readonly notAfter: number;
   /** Clouds of the deployment. */
@@ -45,8 +47,9 @@ const SHOWN: Readonly<Record<'broker' | 'counter', Shown>> = {
 };
 
 /** @throws ConfigurationError when no evidence could satisfy a role, or a validity is none */
-export function ownerPolicy({ environment, lock, revision, notAfter, clouds, nodes, milan, detectors }: OwnerPolicyProps) {
+export function ownerPolicy({ environment, lock, revision, directoryRevision, notAfter, clouds, nodes, milan, detectors }: OwnerPolicyProps) {
   needWhole('policy.revision', revision, 1, Number.MAX_SAFE_INTEGER);
+  needWhole('policy.directoryRevision', directoryRevision, 1, Number.MAX_SAFE_INTEGER);
   needWhole('policy.notAfter', notAfter, 1, Number.MAX_SAFE_INTEGER, 'epoch seconds');
   need(detectors.length > 0, 'policy.detectors', detectors, 'at least one');
   const name = environment.name;
@@ -66,7 +69,7 @@ export function ownerPolicy({ environment, lock, revision, notAfter, clouds, nod
     // No evidence proves a region on every platform: the zone says that the cells' word is taken for it.
     zones: [{ name, regions: clouds.map((cloud) => regionOf(environment, cloud)), origin: 'asserted' }],
     tenants: [{ tenant: '*', zones: [name], classifications: ['public', 'internal', 'confidential', 'restricted'], scopes: roles.counter.scopes, egress: ['count', 'boxes', 'scores', 'image'] }],
-    detectors: detectors.map((detector) => ({ ...detector })),
+    detectors: detectors.map((detector) => ({ ...detector })), directoryRevision,
   };
 }
 

@@ -114,6 +114,7 @@ export function program(): Command {
     .option('--cloud <names>', 'clouds of the deployment (default: all)', collect).option('--no-nodes', 'without counters on GKE nodes, whose evidence names no container')
     .option('--accept-milan', 'SEV-SNP on Zen 3 too, whose keys can be extracted by software: Azure\'s v5 sizes, Google\'s N2D')
     .option('--revision <n>', 'higher than every one before', whole(1, 1_000_000), 1).option('--days <n>', 'how long it holds', whole(1, 365), 90)
+    .requiredOption('--directory-revision <n>', 'of the signed cell directory that goes with it', whole(1, 1_000_000))
     .option('--key <file>', 'the owner\'s private Ed25519 key, JWK').option('--out <file>', 'default: standard output'))
     .action(run(async () => (await import('./commands/measurements.ts')).measurementsPolicy));
 

@@ -80,6 +80,7 @@ export interface PolicyOptions extends LockOptions {
   readonly nodes?: boolean;
   readonly acceptMilan?: boolean;
   readonly revision: number;
+  readonly directoryRevision: number;
   readonly days: number;
   readonly key?: string;
   readonly out?: string;
@@ -96,7 +97,7 @@ export async function measurementsPolicy(options: PolicyOptions): Promise<number
   if (!clouds.every((cloud) => (CLOUDS as readonly string[]).includes(cloud))) throw new UserError('CLOUD', `${clouds.join(', ')}: not all of these are clouds.`, `Use ${CLOUDS.join(', ')}.`, EXIT.usage);
   const notAfter = Math.floor((options.now ?? Date.now)() / 1000) + options.days * 86_400;
   const { name, digest, threshold } = DEFAULT_MODEL;
-  const policy = policySchema.parse(checked(() => ownerPolicy({ environment, lock, revision: options.revision, notAfter, clouds, nodes: options.nodes ?? true, milan: options.acceptMilan === true, detectors: [{ name, digest, threshold }] }), 'Change modules/environments.ts or the lock file.'));
+  const policy = policySchema.parse(checked(() => ownerPolicy({ environment, lock, revision: options.revision, directoryRevision: options.directoryRevision, notAfter, clouds, nodes: options.nodes ?? true, milan: options.acceptMilan === true, detectors: [{ name, digest, threshold }] }), 'Change modules/environments.ts or the lock file.'));
   if (options.acceptMilan !== true && clouds.some((cloud) => cloud !== 'aws')) note("Zen 3 (Milan) is denied: cells on Azure's v5 sizes and counters on Google's N2D get no key. --accept-milan accepts it, with what is known about its keys.");
   let document = `${JSON.stringify(policy, null, 2)}\n`;
   if (options.key !== undefined) {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Attester, Role } from '../../attestation/evidence.ts';
-import { type Bytes, b64u, fromB64u, randomBytes, sha256, utf8 } from '../../attestation/bytes.ts';
+import { type Bytes, b64u, fromB64u, hex, randomBytes, sha256, utf8 } from '../../attestation/bytes.ts';
 import { createDevelopmentRoot, developmentRoot, simulatedAttester } from '../../attestation/platforms/simulated/attest.ts';
 import { type Broker, type BrokerOptions, createBroker } from '../../workloads/broker/broker.ts';
 import { gatewayClient } from '../../workloads/broker/gateway-client.ts';
@@ -20,7 +20,7 @@ import { generateReceivingKey } from '../../workloads/protocol/hpke.ts';
 import { type SigningKey, generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { type KeyManifest, RELEASE_PATH, type Session, type StoredKey, type TenantKey } from '../../workloads/protocol/messages.ts';
-import { type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
+import { type CellDirectory, DIRECTORY_TYPE, type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
 import { makePop } from '../../workloads/protocol/pop.ts';
 import { FakeGateway } from './fake-gateway.ts';
 
@@ -74,10 +74,14 @@ export class World {
       revoked: [],
       zones: [{ name: 'here', regions: ['test-1'], origin: 'asserted' }, { name: 'elsewhere', regions: ['mars-1'], origin: 'asserted' }, { name: 'proven', regions: ['test-1'], origin: 'proven' }],
       tenants: [{ tenant: 'acme', zones: ['here', 'elsewhere', 'proven'], classifications: ['internal', 'confidential'], scopes: ['enclave'], egress: ['count', 'boxes'] }, { tenant: 'globex', zones: ['here'], classifications: ['public'], scopes: ['vm'], egress: ['count'] }],
-      detectors: [DETECTOR],
+      detectors: [DETECTOR], directoryRevision: 1,
     };
     const gateway = new FakeGateway();
     const world = new World(folder, owner, cell, policy, gateway);
+    const directory = await signJws(DIRECTORY_TYPE, {
+      revision: 1, notAfter: policy.notAfter, deployment: 'test', cells: [{ name: cell.cell, cloud: cell.cloud, region: cell.region, url: 'http://127.0.0.1:1', configDigest: hex(world.configDigest), epoch: cell.epoch }],
+    } satisfies CellDirectory, owner.privateKey);
+    gateway.routes.set('GET /directory', async () => ({ directory }));
     await gateway.listen();
     await world.setPolicy({});
     return world;

@@ -90,7 +90,7 @@ export async function createFixture(): Promise<Fixture> {
     developmentRoots: [{ platform: root.platform, name: root.name, certSha256: root.certSha256, spkiSha256: root.spkiSha256 }],
     revoked: [], zones: [{ name: ZONE, regions: ['test-1'], origin: 'asserted' }, { name: 'there', regions: ['mars-1'], origin: 'asserted' }],
     tenants: [{ tenant: '*', zones: [ZONE], classifications: ['public', 'internal', 'confidential'], scopes: ['enclave'], egress: ['count', 'boxes', 'scores', 'image'] }],
-    detectors: [DETECTOR],
+    detectors: [DETECTOR], directoryRevision: 3,
   };
   const directory: CellDirectory = {
     revision: 3, notAfter: NOW + 86_400, deployment: 'test',

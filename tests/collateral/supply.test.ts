@@ -58,6 +58,7 @@ beforeAll(async () => {
   policy = policySchema.parse({
     revision: 1, notAfter: NOW + 400 * DAY, deployment: 'test', roles: { broker: appraisal('broker', ['vm', 'container']), counter: appraisal('counter', ['node', 'vm']) }, developmentRoots: roots.flat(), revoked: [],
     zones: [{ name: 'here', regions: ['r'], origin: 'asserted' }], tenants: [{ tenant: '*', zones: ['here'], classifications: ['public'], scopes: ['vm', 'node'], egress: ['count'] }], detectors: [{ name: 'd', digest: 'd'.repeat(64), threshold: 0.5 }],
+    directoryRevision: 1,
   });
 });
 afterAll(async () => {

@@ -7,7 +7,7 @@ import type { Ledger } from '../../workloads/ledger/ledger.ts';
 import type { CellConfig } from '../../workloads/protocol/cell.ts';
 import { generateSigningKey, signJws } from '../../workloads/protocol/jws.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
-import { type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
+import { type CellDirectory, DIRECTORY_TYPE, type OwnerPolicy, POLICY_TYPE } from '../../workloads/protocol/owner.ts';
 
 export const bareKey = newApiKey();
 const jobs = { accepted: 0, leased: 0, completed: 0, rejected: 0, failed: 0 };
@@ -23,8 +23,11 @@ const appraisal = (role: 'broker' | 'counter') => ({
 });
 const policy = await signJws(POLICY_TYPE, {
   revision: 1, notAfter: 4_000_000_000, deployment: 'test', roles: { broker: appraisal('broker'), counter: appraisal('counter') }, developmentRoots: [], revoked: [], zones: [{ name: 'eu', regions: ['local-1'], origin: 'asserted' }],
-  tenants: [{ tenant: '*', zones: ['eu'], classifications: ['public', 'internal', 'confidential'], scopes: ['enclave'], egress: ['count'] }], detectors: [{ name: 'test', digest: 'aa'.repeat(32), threshold: 0.5 }],
+  tenants: [{ tenant: '*', zones: ['eu'], classifications: ['public', 'internal', 'confidential'], scopes: ['enclave'], egress: ['count'] }], detectors: [{ name: 'test', digest: 'aa'.repeat(32), threshold: 0.5 }], directoryRevision: 1,
 } satisfies OwnerPolicy, owner.privateKey);
+const directory = await signJws(DIRECTORY_TYPE, {
+  revision: 1, notAfter: 4_000_000_000, deployment: 'test', cells: [{ name: 'local', cloud: 'local', region: 'local-1', url: 'http://127.0.0.1:1', configDigest: '00'.repeat(32), epoch: 1 }],
+} satisfies CellDirectory, owner.privateKey);
 
 /** What is not listed fails: a test that reaches it learns so. */
 const ledger = new Proxy({
@@ -39,6 +42,6 @@ const ledger = new Proxy({
 
 /** `more`: what this ledger can do besides. */
 export const bareGateway = (limits: GatewayOptions['limits'] = {}, more: Partial<Ledger> = {}): Promise<Gateway> => createGateway({
-  ledger: new Proxy(ledger, { get: (target, name) => Reflect.get(more, name) ?? Reflect.get(target, name) }), blobs: {} as Blobs, broker: { origin: 'http://127.0.0.1:1' }, cell, configDigest: new Uint8Array(32), now: Date.now, log: createLog('test', { write: () => {} }),
+  ledger: new Proxy(ledger, { get: (target, name) => Reflect.get(more, name) ?? Reflect.get(target, name) }), blobs: {} as Blobs, broker: { origin: 'http://127.0.0.1:1' }, cell, configDigest: new Uint8Array(32), documents: { directory }, now: Date.now, log: createLog('test', { write: () => {} }),
   limits: { rates: { submit: { burst: 1e6, perSecond: 1e6 }, read: { burst: 1e6, perSecond: 1e6 }, manifest: { burst: 1e6, perSecond: 1e6 } }, challenge: { burst: 1e6, perSecond: 1e6 }, ...limits },
 });

@@ -96,7 +96,7 @@ export async function makeWorld(limits: GatewayOptions['limits'] = {}, peer?: Pe
     developmentRoots: [{ platform: root.platform, name: root.name, certSha256: root.certSha256, spkiSha256: root.spkiSha256 }], revoked: [],
     zones: [{ name: 'eu', regions: ['local-1'], origin: 'asserted' }, { name: 'us', regions: ['local-1'], origin: 'asserted' }, { name: 'closed', regions: ['local-1'], origin: 'asserted' }],
     tenants: [{ tenant: '*', zones: ['eu', 'us'], classifications: ['public', 'internal', 'confidential'], scopes: ['enclave'], egress: ['count'] }],
-    detectors: [{ name: 'test', digest: 'aa'.repeat(32), threshold: 0.5 }], ...(peer === undefined ? {} : { directoryRevision: 1 }), ...changed,
+    detectors: [{ name: 'test', digest: 'aa'.repeat(32), threshold: 0.5 }], directoryRevision: 1, ...changed,
   } satisfies OwnerPolicy, owner.privateKey);
   const directory = peer?.directory ?? await signJws(DIRECTORY_TYPE, {
     revision: 1, notAfter: seconds() + 86_400, deployment: 'test', cells: [{ name: 'local', cloud: 'local', region: 'local-1', url: origin(cell.gateway.public), configDigest: hex(configDigest), epoch: 1 }],

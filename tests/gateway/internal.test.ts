@@ -482,6 +482,10 @@ describe('a new policy (last: it ends everything)', () => {
     refused(await put(await world.policyOf({ revision: 2, notAfter: nowSeconds() - 1 })), 'POLICY_EXPIRED');
     refused(await put(await world.policyOf({ revision: 1, deployment: 'other' })), 'POLICY_ROLLBACK');
     refused(await put(await world.policyOf({ revision: 2 }), await world.policyOf()), 'DIRECTORY_SIGNATURE');
+    const newer = await signJws('ccc-directory+jws', { ...JSON.parse(Buffer.from(world.directory.split('.')[1] as string, 'base64url').toString()) as object, revision: 2 }, owner.privateKey);
+    // One that names an older directory lets that be shown; one that names a newer, which nobody has, stops everything.
+    refused(await put(await world.policyOf({ revision: 2 }), newer), 'DIRECTORY_ROLLBACK');
+    refused(await put(await world.policyOf({ revision: 2, directoryRevision: 2 })), 'DIRECTORY_ROLLBACK');
     expect((await put((await world.ledger.policy())?.jws ?? '')).json()).toEqual({ revision: 1 });
     expect((await world.ledger.policy())?.revision).toBe(1);
   });

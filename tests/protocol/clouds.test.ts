@@ -57,6 +57,7 @@ beforeAll(async () => {
   base = {
     revision: 1, notAfter: NOW + 86_400, deployment: 'test', roles: { broker: appraisal('broker', ['vm']), counter: appraisal('counter', ['vm', 'node']) }, developmentRoots: [...roots.values()], revoked: [],
     zones: [{ name: 'here', regions: ['r'], origin: 'asserted' }], tenants: [{ tenant: '*', zones: ['here'], classifications: ['public'], scopes: ['vm', 'node'], egress: ['count'] }], detectors: [{ name: 'd', digest: 'd'.repeat(64), threshold: 0.5 }],
+    directoryRevision: 1,
   };
 });
 

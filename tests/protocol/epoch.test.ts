@@ -7,7 +7,7 @@ import { EpochJudge } from '../../workloads/protocol/epoch-judge.ts';
 import { type EpochGrant, type EpochPromise, type EpochRules, epochRules, leaseOf, PROMISE_TYPE, signGrant, signPromise, verifyLease, verifyPromise } from '../../workloads/protocol/epoch.ts';
 import { generateSigningKey, signJws, type SigningKey } from '../../workloads/protocol/jws.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
-import { type CellDirectory, DIRECTORY_TYPE, directorySchema, type OwnerPolicy } from '../../workloads/protocol/owner.ts';
+import { type CellDirectory, DIRECTORY_TYPE, directorySchema, type OwnerPolicy, policySchema } from '../../workloads/protocol/owner.ts';
 
 const NOW = 1_900_000_000;
 const CELLS = ['aws', 'azure', 'gcp'] as const;
@@ -129,14 +129,21 @@ describe('the directory', () => {
 });
 
 describe('broker and counter judge for themselves', () => {
-  const policy = (directoryRevision?: number) => ({ deployment: 'test', ...(directoryRevision === undefined ? {} : { directoryRevision }) }) as OwnerPolicy;
+  const policy = (directoryRevision: number) => ({ deployment: 'test', directoryRevision }) as OwnerPolicy;
   const judgeOf = async (shown: Partial<CellDirectory> = {}, key = owner, clock = { at: NOW * 1000 }) => {
     const jws = await signJws(DIRECTORY_TYPE, { ...directory, ...shown }, key.privateKey);
     return new EpochJudge({ cell: 'aws', epoch: 4, ownerKey: owner.publicKey, fetch: async () => jws, now: () => clock.at, log: createLog('t', { write: () => {} }) });
   };
 
-  it('without a directory in the policy the cell\'s own epoch counts', async () => {
-    expect(await (await judgeOf()).judge('acme', policy())).toEqual({ epoch: 4 });
+  it('a policy that names no directory is none', () => {
+    const named = policySchema.shape.directoryRevision;
+    expect([named.safeParse(undefined).success, named.safeParse(0).success, named.safeParse(1).success]).toEqual([false, false, true]);
+  });
+
+  it('the cell\'s own epoch counts where the directory lists no observers, and only there', async () => {
+    const alone = { cells: directory.cells.map(({ observer: _, ...cell }) => cell) };
+    expect(await (await judgeOf(alone)).judge('acme', policy(3))).toEqual({ epoch: 4, directoryRevision: 3 });
+    expect(await code((await judgeOf()).judge('acme', policy(3)))).toBe('EPOCH_ABSENT');
   });
 
   it('with one, only promises do', async () => {

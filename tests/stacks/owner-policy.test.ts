@@ -16,7 +16,7 @@ import { policySchema } from '../../workloads/protocol/owner.ts';
 
 const NOW = 1_790_000_000;
 const detectors = [{ name: 'coco-ssd', digest: 'ab'.repeat(32), threshold: 0.5 }];
-const props = (more: Partial<OwnerPolicyProps> = {}): OwnerPolicyProps => ({ environment: ENVIRONMENTS.prod, lock: readLock(), revision: 7, notAfter: NOW + 86_400, clouds: ['aws', 'azure', 'gcp'], nodes: true, milan: false, detectors, ...more });
+const props = (more: Partial<OwnerPolicyProps> = {}): OwnerPolicyProps => ({ environment: ENVIRONMENTS.prod, lock: readLock(), revision: 7, directoryRevision: 4, notAfter: NOW + 86_400, clouds: ['aws', 'azure', 'gcp'], nodes: true, milan: false, detectors, ...more });
 
 /** As a build would write it: the same values, but built. */
 function built(lock: MeasurementLock = placeholderLock()): MeasurementLock {
@@ -97,7 +97,7 @@ describe('ccc measurements', () => {
   const at = (name: string): string => join(folder, name);
   const write = (name: string, value: unknown): string => { writeFileSync(at(name), typeof value === 'string' ? value : JSON.stringify(value)); return at(name); };
   const refusal = async (work: Promise<number>): Promise<UserError> => work.then(() => { throw new Error('was not refused'); }, (error: unknown) => { if (error instanceof UserError) return error; throw error; });
-  const signing = { env: 'prod', revision: 3, days: 90, now: () => NOW * 1000 } as const;
+  const signing = { env: 'prod', revision: 3, directoryRevision: 2, days: 90, now: () => NOW * 1000 } as const;
 
   test('check fails while one entry is a placeholder', async () => {
     expect(await measurementsCheck({ lock: write('l.json', built()), json: true })).toBe(0);

@@ -117,7 +117,7 @@ export async function verifyManifest(input: Verification): Promise<VerifiedManif
   if (policy.policy.deployment !== directory.directory.deployment) {
     refuse('POLICY_DEPLOYMENT', 'policy.deployment', 'Policy and directory are of two deployments of this owner: somebody mixes them.', { have: policy.policy.deployment, need: directory.directory.deployment });
   }
-  const least = policy.policy.directoryRevision ?? 0;
+  const least = policy.policy.directoryRevision;
   if (directory.directory.revision < least) {
     refuse('DIRECTORY_ROLLBACK', 'directory.revision', 'The owner\'s policy goes with a newer cell directory: somebody withholds it.', { have: String(directory.directory.revision), need: `at least ${least}` });
   }

@@ -61,10 +61,9 @@ export class Epochs {
     const { documents, now } = this.#options;
     const directory = documents.knownDirectory;
     const needed = (await documents.policy()).policy.directoryRevision;
-    if (needed !== undefined && (directory === undefined || directory.directory.revision < needed)) {
+    if (directory === undefined || directory.directory.revision < needed) {
       refuse('DIRECTORY_ROLLBACK', 'directory.revision', 'Put the cell directory that goes with the policy.', { have: String(directory?.directory.revision ?? 'none'), need: `at least ${needed}` });
     }
-    if (directory === undefined) return undefined;
     const parsed = this.#parsed?.jws === directory.jws ? this.#parsed : { jws: directory.jws, rules: epochRules(directory.directory) };
     this.#parsed = parsed;
     const { rules } = parsed;

@@ -89,6 +89,11 @@ export class OwnerDocuments {
     if (directory !== undefined && held !== undefined && directory.jws !== held.jws && directory.directory.revision <= held.directory.revision) {
       refuse('DIRECTORY_ROLLBACK', 'directory.revision', 'Sign the directory with a higher revision.', { have: String(directory.directory.revision), need: `more than ${held.directory.revision}` });
     }
+    // A policy that names an older directory would let whoever shows that one to broker and counter decide by it.
+    const goes = (directory ?? held)?.directory.revision;
+    if (goes !== policy.policy.directoryRevision) {
+      refuse('DIRECTORY_ROLLBACK', 'policy.directoryRevision', 'Put the policy together with the cell directory that it names.', { have: String(policy.policy.directoryRevision), need: goes === undefined ? 'a cell directory' : String(goes) });
+    }
     if (await this.#ledger.putPolicy(policy.policy.revision, policy.jws) === 'conflict') {
       refuse('POLICY_ROLLBACK', 'policy.revision', 'Another revision was put meanwhile; sign a higher one.', { have: String(policy.policy.revision) });
     }

@@ -22,7 +22,7 @@ export interface EpochJudgeOptions {
   readonly log: Log;
 }
 
-export interface JudgedEpoch { readonly epoch: number; /** Epoch ms; absent without observers. */ readonly until?: number; readonly directoryRevision?: number }
+export interface JudgedEpoch { readonly epoch: number; /** Epoch ms; absent without observers. */ readonly until?: number; readonly directoryRevision: number }
 
 const FRESH_MS = 2_000;
 /** Tenants whose highest epoch is remembered. */
@@ -57,9 +57,8 @@ export class EpochJudge {
     });
   }
 
-  /** The owner's cell directory that goes with the policy. @throws Refusal EPOCH_ABSENT, DIRECTORY_EXPIRED, DIRECTORY_ROLLBACK, POLICY_DEPLOYMENT */
+  /** The owner's cell directory that goes with the policy. @throws Refusal DIRECTORY_EXPIRED, DIRECTORY_ROLLBACK, POLICY_DEPLOYMENT */
   async directory(policy: OwnerPolicy): Promise<DirectoryInForce> {
-    if (policy.directoryRevision === undefined) refuse('EPOCH_ABSENT', 'policy.directoryRevision', 'The owner\'s policy names the cell directory that it goes with.');
     if (this.#options.now() - this.#fetchedAt >= FRESH_MS) await this.#refresh();
     const inForce = this.#directory.current();
     const { directory } = inForce;
@@ -73,7 +72,6 @@ export class EpochJudge {
   /** @throws Refusal EPOCH_ABSENT, EPOCH_FENCED, DIRECTORY_EXPIRED, and those of verifyLease */
   async judge(tenant: string, policy: OwnerPolicy, proof = this.#shown.get(tenant)): Promise<JudgedEpoch> {
     const { cell, epoch, ownerKey, now } = this.#options;
-    if (policy.directoryRevision === undefined) return { epoch };
     const { directory, rules } = await this.directory(policy);
     if (rules === undefined) return { epoch, directoryRevision: directory.revision };
     const lease = await verifyLease(proof ?? { promises: [] }, rules, ownerKey, { tenant, cell, now: now() });

@@ -43,8 +43,8 @@ export const policySchema = z.strictObject({
   zones: z.array(z.strictObject({ name: zoneName, regions: z.array(z.string().min(1).max(64)).min(1), origin: z.enum(['proven', 'asserted']) })).min(1),
   tenants: z.array(tenantRuleSchema).min(1),
   detectors: z.array(z.strictObject({ name: z.string().max(64), digest: hexText(32), threshold: z.number().gt(0).lt(1) })).min(1),
-  /** Epochs are judged by a cell directory of at least this revision. Absent: a deployment of one cell, whose own epoch counts. */
-  directoryRevision: z.number().int().min(1).optional(),
+  /** The cell directory that goes with it, or a later one: by that epochs are judged. Never left out, since whoever then withholds the directory would decide who may work. */
+  directoryRevision: z.number().int().min(1),
 });
 export type OwnerPolicy = z.infer<typeof policySchema>;
 
