@@ -5,6 +5,7 @@ import { type Finding, lintPolicy, policiesIn } from '../../attestation/policy-l
 import { text } from '../../attestation/bytes.ts';
 import { explain as explainReason, visible } from '../../attestation/refusal.ts';
 import { decodeJwsUnverified } from '../../workloads/protocol/jws.ts';
+import { policySchema } from '../../workloads/protocol/owner.ts';
 import { admin } from '../cell/admin.ts';
 import { at, cellFolder, writeWhole } from '../cell/folder.ts';
 import { deploymentIn } from '../cell/handover.ts';
@@ -22,12 +23,19 @@ async function readDocument(path: string): Promise<unknown> {
   }
 }
 
+/** What an owner's policy says, or fails to say, besides the appraisal of each role: it would be refused as a whole. */
+function lintOwner(document: unknown): Finding[] {
+  if (policiesIn(document).every(({ path }) => path === '')) return [];
+  const issues = policySchema.safeParse(document).error?.issues ?? [];
+  return issues.filter(({ path }) => path[0] !== 'roles').map(({ path, message }) => ({ level: 'error', path: path.map(String).join('.'), message, next: 'Correct it: gateways, brokers and clients refuse a policy that is not of this form.' }));
+}
+
 export async function policyLint(files: readonly string[], options: { readonly json?: boolean }): Promise<number> {
   const now = Math.floor(Date.now() / 1000);
   const results: { file: string; findings: Finding[] }[] = [];
   for (const file of files) {
     const document = await readDocument(file);
-    results.push({ file, findings: policiesIn(document).flatMap(({ path, policy }) => lintPolicy(policy, now, path)) });
+    results.push({ file, findings: [...policiesIn(document).flatMap(({ path, policy }) => lintPolicy(policy, now, path)), ...lintOwner(document)] });
   }
   const bad = results.some((r) => r.findings.some((f) => f.level === 'error'));
   if (options.json === true) json({ ok: !bad, results });

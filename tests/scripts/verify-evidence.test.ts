@@ -219,6 +219,19 @@ describe('ccc policy', () => {
     expect(explain.stdout).toContain('debug: refused');
   });
 
+  it('lint of an owner\'s policy finds what it lacks besides the appraisal, such as the cell directory that it goes with', async () => {
+    const registers = { PCR0: 'a'.repeat(96), PCR1: 'b'.repeat(96), PCR2: 'c'.repeat(96) };
+    const role = (name: string) => ({ id: name, role: name, references: [{ id: 'v1', platform: 'aws-nitro', registers }], maxAgeSeconds: 300, allowDevelopment: false, scopes: ['enclave'] });
+    const owner = {
+      revision: 1, notAfter: 4_000_000_000, deployment: 'd', roles: { broker: role('broker'), counter: role('counter') }, developmentRoots: [], revoked: [], zones: [{ name: 'z', regions: ['r'], origin: 'asserted' }],
+      tenants: [{ tenant: '*', zones: ['z'], classifications: ['public'], scopes: ['enclave'], egress: ['count'] }], detectors: [{ name: 'd', digest: 'd'.repeat(64), threshold: 0.5 }],
+    };
+    await Promise.all([writeFile(at('owner.json'), JSON.stringify({ ...owner, directoryRevision: 1 })), writeFile(at('open.json'), JSON.stringify(owner))]);
+    const [whole, open] = await all([['policy', 'lint', at('owner.json')], ['policy', 'lint', at('open.json'), '--json']]) as [Outcome, Outcome];
+    expect([whole.exitCode, open.exitCode]).toEqual([0, 1]);
+    expect(JSON.parse(open.stdout)).toMatchObject({ ok: false, results: [{ findings: [{ level: 'error', path: 'directoryRevision' }] }] });
+  });
+
   it.skipIf(!HERE)('explain has for each rule what evidence has and what the policy needs', async () => {
     const { path, at: time } = nitro();
     await writeFile(at('other.json'), JSON.stringify({ id: 'p', role: 'counter', references: [{ id: 'v1', platform: 'aws-nitro', registers: { PCR0: 'a'.repeat(96), PCR1: 'b'.repeat(96), PCR2: 'c'.repeat(96) } }], maxAgeSeconds: 300, allowDevelopment: false, scopes: ['enclave'] }));
