@@ -1,7 +1,7 @@
 /** `ccc`: one command line for operators and for people with pictures. Each command is a file in commands/, loaded when it is called. */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { SCOPES } from './cell/admin.ts';
-import { EXIT, fail } from './cli/output.ts';
+import { endWithReader, EXIT, fail } from './cli/output.ts';
 
 /** What a command gives back: its exit code. */
 export type Outcome = Promise<number>;
@@ -43,7 +43,7 @@ export function program(): Command {
     .description('Counts cats in encrypted pictures inside attested workloads.')
     .version('0.1.0')
     .showHelpAfterError('(ccc help COMMAND shows how to call it)')
-    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 usage, 3 refused by a verification, 4 cell unavailable, 130 interrupted.');
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 usage, 3 refused by a verification, 4 cell unavailable, 130 interrupted, 141 nobody reads the answer.');
 
   ccc.command('demo').description('start a cell, count pictures with a known number of cats, verify every result, show what an operator can see')
     .argument('[files...]', 'your own pictures (JPEG, PNG, WebP) instead of the known ones')
@@ -170,6 +170,7 @@ export function program(): Command {
 
 async function main(): Promise<void> {
   const ccc = program();
+  endWithReader();
   for (const command of [ccc, ...ccc.commands, ...ccc.commands.flatMap((c) => c.commands)]) command.exitOverride();
   try {
     await ccc.parseAsync();

@@ -2,8 +2,18 @@
 import { styleText } from 'node:util';
 import { Refusal, explain } from '../../attestation/refusal.ts';
 
-/** Exit codes of `ccc`; stable. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, refused: 3, unavailable: 4, interrupted: 130 } as const;
+/** Exit codes of `ccc`; stable. `unread`: who reads the answer went away (128 + SIGPIPE, as a shell says of programs that the signal ends). */
+export const EXIT = { ok: 0, failed: 1, usage: 2, refused: 3, unavailable: 4, interrupted: 130, unread: 141 } as const;
+
+/** Node ignores SIGPIPE: `ccc ... | head` would end with a stack trace. Whoever went away needs none; any other error of a stream is still one. */
+export function endWithReader(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      process.exit(EXIT.unread);
+    });
+  }
+}
 
 type Style = Parameters<typeof styleText>[0];
 

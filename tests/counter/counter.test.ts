@@ -12,8 +12,10 @@ import { resultAad, resultInfo } from '../../workloads/protocol/labels.ts';
 import { EpochJudge } from '../../workloads/protocol/epoch-judge.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { parseMessage } from '../../workloads/protocol/message.ts';
-import { type CountResult, type Lease, type TenantKey, resultPayloadSchema } from '../../workloads/protocol/messages.ts';
+import { type CountResult, type Lease, type TenantKey, completeRequestSchema, resultPayloadSchema } from '../../workloads/protocol/messages.ts';
 import { PolicySource } from '../../workloads/protocol/policy-source.ts';
+import { CccError } from '../../workloads/protocol/problem.ts';
+import type { Handler } from '../broker/fake-gateway.ts';
 import { DETECTOR, makeMessage, newJobId, OTHER_REGISTERS, REGISTERS, type RunningBroker, tenantKeys, World } from '../broker/world.ts';
 import { FakeQueue, type QueuedJob } from './fake-queue.ts';
 
@@ -95,6 +97,37 @@ describe('a picture', () => {
     expect(jobs.map(({ job }) => [job.state, job.attempts])).toEqual(jobs.map(() => ['completed', 1]));
     expect(world.gateway.calls.filter((call) => call === 'POST /release').length).toBeLessThan(12);
     expect([queue.fetched.reduce((sum, n) => sum + n, 0), queue.fetched.length < 12]).toEqual([12, true]);
+    expect([queue.completed.reduce((sum, n) => sum + n, 0), queue.completed.length < 12, Math.max(...queue.completed) <= 8]).toEqual([12, true, true]);
+  });
+
+  it('a verdict waits for others while there is something to count, and for nothing else', async () => {
+    const [first, second] = [await submit(), await submit()];
+    let counted = 0;
+    let goOn = (): void => {};
+    await start({ run: async () => { if (counted++ > 0) await new Promise<void>((resolve) => { goOn = resolve; }); return RESULT; } });
+    // Nothing but time ends the wait of the first: the second is being counted.
+    await until(() => first.job.state === 'completed');
+    expect(second.job.state).toBe('leased');
+    goOn();
+    await until(() => second.job.state === 'completed');
+    expect(queue.completed).toEqual([1, 1]);
+  });
+
+  it('one that the gateway refuses does not keep back the others', async () => {
+    const jobs = await Promise.all(Array.from({ length: 3 }, () => submit()));
+    const bad = jobs[1]?.job.job_id;
+    const complete = world.gateway.routes.get('POST /complete') as Handler;
+    const sent: number[] = [];
+    world.gateway.routes.set('POST /complete', async (request) => {
+      const { jobs: some } = completeRequestSchema.parse(JSON.parse(text(request.body)));
+      sent.push(some.length);
+      if (some.some(({ job_id }) => job_id === bad)) throw new CccError('EPOCH_FENCED', 'Another cell has it.');
+      return complete(request);
+    });
+    await start();
+    await until(() => jobs.filter(({ job }) => job.state === 'completed').length === 2 && world.lines.some((line) => line.includes('completion-failed') && line.includes(String(bad))));
+    expect(jobs[1]?.job.state).toBe('leased');
+    expect(sent.filter((n) => n > 1).length).toBeLessThanOrEqual(1);
   });
 
   it('no more messages in memory than fit: the others stay leased until there is room', async () => {

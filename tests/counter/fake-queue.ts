@@ -21,6 +21,8 @@ export class FakeQueue {
   readonly registered = new Map<string, RegisterSession>();
   /** Messages in each answer with messages. */
   readonly fetched: number[] = [];
+  /** Jobs in each request that ended some. */
+  readonly completed: number[] = [];
   /** What leases say of every message. */
   sizes: number | undefined;
   leaseMs = 30_000;
@@ -91,11 +93,16 @@ export class FakeQueue {
     });
     route('POST /complete', async (request) => {
       const sid = await this.#proven(request);
-      const { outcome, code, result, ...lease } = completeRequestSchema.parse(json(request.body));
-      const job = this.#held(lease);
-      if (job === undefined || job.state !== 'leased') return { recorded: false, state: 'stale' };
-      Object.assign(job, { state: outcome, sessionId: sid, ...(code === undefined ? {} : { code }), ...(result === undefined ? {} : { result }) });
-      return { recorded: true, state: outcome };
+      const { jobs } = completeRequestSchema.parse(json(request.body));
+      this.completed.push(jobs.length);
+      return {
+        jobs: jobs.map(({ outcome, code, result, ...lease }) => {
+          const job = this.#held(lease);
+          if (job === undefined || job.state !== 'leased') return { job_id: lease.job_id, recorded: false, state: 'stale' };
+          Object.assign(job, { state: outcome, sessionId: sid, ...(code === undefined ? {} : { code }), ...(result === undefined ? {} : { result }) });
+          return { job_id: lease.job_id, recorded: true, state: outcome };
+        }),
+      };
     });
   }
 

@@ -114,8 +114,8 @@ describe('two gateways that both believe to be primary', () => {
 
     const beat = (await counter.call('POST', '/internal/v1/heartbeat', { jobs: [{ tenant_id: 'acme', job_id: jobId, lease_token: job.lease_token }] })).json();
     expect([beat.lost, beat.epochs.length]).toEqual([[], 1]);
-    const done = (await counter.call('POST', '/internal/v1/complete', { tenant_id: 'acme', job_id: jobId, lease_token: job.lease_token, outcome: 'failed', code: 'TEST' })).json();
-    expect(done).toEqual({ recorded: true, state: 'failed' });
+    const done = (await counter.call('POST', '/internal/v1/complete', { jobs: [{ tenant_id: 'acme', job_id: jobId, lease_token: job.lease_token, outcome: 'failed', code: 'TEST' }] })).json();
+    expect(done).toEqual({ jobs: [{ job_id: jobId, recorded: true, state: 'failed' }] });
   });
 
   it('given back for the other, that one has it; the first serves nothing more', async () => {
@@ -221,7 +221,7 @@ describe('a holder that is stopped (SIGSTOP) and wakes after its lease', () => {
       other.gateway.epochs.start();
       await until(async () => (await other.gateway.epochs.status()).some(({ tenant }) => tenant === 'umbrella'));
       const asked = Promise.all([
-        accept(), call('/internal/v1/lease', { max: 64, wait_ms: 0 }), call('/internal/v1/heartbeat', { jobs: [job] }), call('/internal/v1/release', release), call('/internal/v1/complete', { ...job, outcome: 'failed', code: 'TEST' }),
+        accept(), call('/internal/v1/lease', { max: 64, wait_ms: 0 }), call('/internal/v1/heartbeat', { jobs: [job] }), call('/internal/v1/release', release), call('/internal/v1/complete', { jobs: [{ ...job, outcome: 'failed', code: 'TEST' }] }),
       ]);
       gateway.kill('SIGCONT');
       const [accepted, leases, beat, released, completed] = await asked;

@@ -158,12 +158,12 @@ describe('leases', () => {
     const again = (await second.call('POST', '/internal/v1/lease', { max: 64, wait_ms: 0 })).json<{ jobs: Lease[] }>().jobs.find((j) => j.job_id === first.job_id) as Lease;
     expect(again.attempt).toBe(2);
     expect((await counter.call('POST', '/internal/v1/heartbeat', { jobs: [ref(first)] })).json()).toMatchObject({ lost: [first.job_id] });
-    expect((await counter.call('POST', '/internal/v1/complete', { ...ref(first), outcome: 'failed', code: 'TEST' })).json()).toEqual({ recorded: false, state: 'stale' });
+    expect((await counter.call('POST', '/internal/v1/complete', { jobs: [{ ...ref(first), outcome: 'failed', code: 'TEST' }] })).json()).toEqual({ jobs: [{ job_id: first.job_id, recorded: false, state: 'stale' }] });
     expect(await messages(counter, first)).toEqual([{ code: 'LEASE_STALE' }]);
     // The token alone is not enough: it is the other counter's.
     expect(await messages(counter, again)).toEqual([{ code: 'LEASE_STALE' }]);
     expect(await messages(second, again)).toEqual([{ message: bytes(await world.blobs.get(again.message_digest)) }]);
-    expect((await second.call('POST', '/internal/v1/complete', { ...ref(again), outcome: 'rejected', code: 'PICTURE_FORMAT' })).json()).toEqual({ recorded: true, state: 'rejected' });
+    expect((await second.call('POST', '/internal/v1/complete', { jobs: [{ ...ref(again), outcome: 'rejected', code: 'PICTURE_FORMAT' }] })).json()).toEqual({ jobs: [{ job_id: first.job_id, recorded: true, state: 'rejected' }] });
     expect(await world.ledger.job('acme', first.job_id)).toMatchObject({ state: 'rejected', code: 'PICTURE_FORMAT', attempts: 2 });
   });
 
@@ -175,19 +175,24 @@ describe('leases', () => {
     expect(jobs.map((j) => j.job_id)).toContain(lease.job_id);
   });
 
-  test('a completed job has a result, any other a code', async () => {
+  test('a completed job has a result, any other a code, and each ends once', async () => {
     const lease = await leaseOne();
-    refused(await counter.call('POST', '/internal/v1/complete', { ...ref(lease), outcome: 'completed' }), 'VALIDATION');
-    refused(await counter.call('POST', '/internal/v1/complete', { ...ref(lease), outcome: 'rejected' }), 'VALIDATION');
+    const failed = { ...ref(lease), outcome: 'failed', code: 'TEST' };
+    refused(await counter.call('POST', '/internal/v1/complete', { jobs: [{ ...ref(lease), outcome: 'completed' }] }), 'VALIDATION');
+    refused(await counter.call('POST', '/internal/v1/complete', { jobs: [{ ...ref(lease), outcome: 'rejected' }] }), 'VALIDATION');
+    refused(await counter.call('POST', '/internal/v1/complete', { jobs: [failed, failed] }), 'VALIDATION');
+    refused(await counter.call('POST', '/internal/v1/complete', { jobs: [] }), 'VALIDATION');
     expect(await world.ledger.job('acme', lease.job_id)).toMatchObject({ state: 'leased' });
   });
 
-  test('a stale completion leaves no event', async () => {
+  test('a stale completion leaves no event, and is not the fault of those beside it', async () => {
     const lease = await leaseOne();
     const result = { enc: b64u(randomBytes(1120)), ct: b64u(randomBytes(4112)) };
-    const answer = await counter.call('POST', '/internal/v1/complete', { ...ref(lease), lease_token: b64u(randomBytes(16)), outcome: 'completed', result });
-    expect(answer.json()).toEqual({ recorded: false, state: 'stale' });
+    const other = await leaseOne();
+    const answer = await counter.call('POST', '/internal/v1/complete', { jobs: [{ ...ref(lease), lease_token: b64u(randomBytes(16)), outcome: 'completed', result }, { ...ref(other), outcome: 'completed', result }] });
+    expect(answer.json()).toEqual({ jobs: [{ job_id: lease.job_id, recorded: false, state: 'stale' }, { job_id: other.job_id, recorded: true, state: 'completed' }] });
     expect((await world.ledger.events('acme', lease.job_id, 0)).map((e) => e.event)).toEqual(['accepted', 'leased']);
+    expect((await world.ledger.events('acme', other.job_id, 0)).map((e) => e.event)).toEqual(['accepted', 'leased', 'counted', 'completed']);
   });
 
   test('bytes that the store lost are said to be, not made up', async () => {

@@ -19,8 +19,9 @@ describe('a metered ledger', () => {
   it.each<[string, Partial<Record<keyof Ledger, unknown>>, (ledger: Ledger) => Promise<unknown>, Record<string, number>]>([
     ['accepted', { accept: async () => ({ outcome: 'accepted', job }) }, (l) => l.accept({} as never), { 'ccc_jobs_total accepted': 1 }],
     ['the same again', { accept: async () => ({ outcome: 'same', job }) }, (l) => l.accept({} as never), {}],
-    ['completed', { complete: async () => ({ recorded: true, state: 'completed' }) }, (l) => l.complete({} as never), { 'ccc_jobs_total completed': 1 }],
-    ['stale', { complete: async () => ({ recorded: false, state: 'stale' }) }, (l) => l.complete({} as never), {}],
+    ['ended', { completeAll: async () => [{ recorded: true, state: 'completed' }, { recorded: true, state: 'failed' }, { recorded: true, state: 'completed' }] }, (l) => l.completeAll([]), { 'ccc_jobs_total completed': 2, 'ccc_jobs_total failed': 1 }],
+    ['ended before, by the same', { completeAll: async () => [{ recorded: true, again: true, state: 'completed' }] }, (l) => l.completeAll([]), {}],
+    ['stale', { completeAll: async () => [{ recorded: false, state: 'stale' }, { recorded: false, state: 'completed' }] }, (l) => l.completeAll([]), {}],
     ['used up', { sweep: async () => ({ exhausted: 3, sessions: 1, due: 0 }) }, (l) => l.sweep(), { 'ccc_jobs_total failed': 3 }],
     ['released', { recordEvents: async () => [true, false, true] }, (l) => l.recordEvents([job], 'released'), { ccc_releases_total: 2 }],
     ['counted', { recordEvents: async () => [true] }, (l) => l.recordEvents([job], 'counted'), {}],

@@ -130,7 +130,7 @@ describe('a job\'s life', () => {
   test('is told as it happens, and may be resumed', async () => {
     // Whatever earlier tests left is not in the way.
     for (const job of (await counter.call('POST', '/internal/v1/lease', { max: 64, wait_ms: 0 })).json().jobs) {
-      await counter.call('POST', '/internal/v1/complete', { tenant_id: job.tenant_id, job_id: job.job_id, lease_token: job.lease_token, outcome: 'failed', code: 'TEST' });
+      await counter.call('POST', '/internal/v1/complete', { jobs: [{ tenant_id: job.tenant_id, job_id: job.job_id, lease_token: job.lease_token, outcome: 'failed', code: 'TEST' }] });
     }
     const api = createApi({ url: world.publicUrl, apiKey: key });
     const waiting = counter.call('POST', '/internal/v1/lease', { max: 4, wait_ms: 5_000 });
@@ -153,9 +153,10 @@ describe('a job\'s life', () => {
     const beat = await counter.call('POST', '/internal/v1/heartbeat', { jobs: [mine] });
     expect(beat.json()).toMatchObject({ lost: [] });
     const result = { enc: b64u(randomBytes(1120)), ct: b64u(randomBytes(4112)) };
-    const completion = { ...mine, outcome: 'completed', result };
-    expect((await counter.call('POST', '/internal/v1/complete', completion)).json()).toEqual({ recorded: true, state: 'completed' });
-    expect((await counter.call('POST', '/internal/v1/complete', completion)).json()).toEqual({ recorded: true, state: 'completed' });
+    const completion = { jobs: [{ ...mine, outcome: 'completed', result }] };
+    const stands = { jobs: [{ job_id: context.job_id, recorded: true, state: 'completed' }] };
+    expect((await counter.call('POST', '/internal/v1/complete', completion)).json()).toEqual(stands);
+    expect((await counter.call('POST', '/internal/v1/complete', completion)).json()).toEqual(stands);
     await listening;
     expect(heard.map((e) => e.event)).toEqual(['accepted', 'leased', 'released', 'counted', 'completed']);
     expect(heard.map((e) => e.n)).toEqual([1, 2, 3, 4, 5]);

@@ -153,8 +153,8 @@ describe('leases and messages', () => {
     await submit();
     await start();
     await until(() => completed.mock.calls.length > 0);
-    expect(completed.mock.calls[0]?.[0]).toMatchObject({ tenant_id: 'globex', outcome: 'rejected', code: 'TENANT_MISMATCH' });
-    expect(completed.mock.calls[0]?.[0]).not.toHaveProperty('result');
+    expect(completed.mock.calls[0]?.[0]).toMatchObject({ jobs: [{ tenant_id: 'globex', outcome: 'rejected', code: 'TENANT_MISMATCH' }] });
+    expect(completed.mock.calls[0]?.[0].jobs[0]).not.toHaveProperty('result');
     expect(run).not.toHaveBeenCalled();
   });
 

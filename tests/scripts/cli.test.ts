@@ -61,4 +61,14 @@ describe.concurrent('ccc', () => {
     expect(JSON.parse(stdout)).toMatchObject({ ok: true, cell: false });
     expect((await ccc('doctor')).stdout).not.toContain('\u001b[');
   });
+
+  // A pipe whose reader is gone before anything is written, so that the first write finds nobody.
+  it.each([
+    ['an answer', '--help >&3'],
+    ['JSON', 'jobs --json >&3'],
+    ['what is said beside it', 'jobs >/dev/null 2>&3'],
+  ])('ends quietly, with 141, when nobody reads %s', async (_, call) => {
+    const { exitCode, stdout, stderr } = await execa('bash', ['-c', `exec 3> >(exit 0); wait $!; "$0" "$1" ${call}`, process.execPath, join(ROOT, 'scripts/ccc.ts')], { reject: false, env: { CCC_HOME: folder, CCC_URL: '', NO_COLOR: '' }, extendEnv: true });
+    expect([exitCode, stdout, stderr]).toEqual([141, '', expect.not.stringMatching(/EPIPE|node:/)]);
+  });
 });

@@ -9,12 +9,12 @@ import { Refusal } from '../../attestation/refusal.ts';
 import type { CellConfig } from '../protocol/cell.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
 import type { EpochJudge, JudgedEpoch } from '../protocol/epoch-judge.ts';
-import { Unreachable } from '../protocol/http-client.ts';
 import { type Log, errorFields } from '../protocol/log.ts';
 import { openMessage } from '../protocol/message-body.ts';
 import { MAX_MESSAGES } from '../protocol/messages.ts';
 import type { OwnerPolicy } from '../protocol/owner.ts';
 import { EgressRefused, guardEgress } from './egress.ts';
+import { Completions } from './completions.ts';
 import { type Completion, type CounterGateway, leaseKey } from './gateway-client.ts';
 import type { CounterKeys } from './keys.ts';
 import { type HeldLease, Leases } from './leases.ts';
@@ -55,9 +55,8 @@ const HANG_UP_MS = 250;
 /** What failed may come back any moment, and jobs wait meanwhile. */
 const MAX_PAUSE_MS = 5_000;
 const MAX_BYTES = 96 << 20;
-const COMPLETE_TRIES = 4;
 /** Completions under way; with more, the gateway is the slow part and counting on makes nothing faster. */
-const MAX_COMPLETING = 4;
+const MAX_COMPLETING = 24;
 
 /** The promise of a picture is wiped by whoever awaits it. */
 interface Opened { readonly job: ReadyJob; readonly picture: Promise<Uint8Array> }
@@ -80,6 +79,10 @@ export function startCounter(options: CounterOptions): Counter {
   /** Decrypted while those before it are counted. */
   let opened: Opened | undefined;
   const completing = new Set<Promise<void>>();
+  /** In the sandbox. */
+  let counting = 0;
+  const pauseMs = options.pauseMs ?? 250;
+  const completions = new Completions({ gateway, sessions, leases, log, pauseMs, idle: () => stopping.signal.aborted || (counting === 0 && opened === undefined && ready.length === 0) });
   let failures = 0;
   let wake = () => {};
   const changed = () => new Promise<void>((resolve) => { wake = chain(wake, resolve); });
@@ -87,7 +90,7 @@ export function startCounter(options: CounterOptions): Counter {
 
   const pause = async () => {
     failures++;
-    const ms = Math.min(MAX_PAUSE_MS, (options.pauseMs ?? 250) * 2 ** Math.min(failures - 1, 10));
+    const ms = Math.min(MAX_PAUSE_MS, pauseMs * 2 ** Math.min(failures - 1, 10));
     // Not all counters at the same moment.
     await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal: stopping.signal }).catch(() => {});
   };
@@ -122,6 +125,7 @@ export function startCounter(options: CounterOptions): Counter {
   /** Ready jobs go on; the others end or go back. */
   async function settle(prepared: readonly Prepared[], session: ActiveSession): Promise<void> {
     let waits = false;
+    const ended: Promise<void>[] = [];
     for (const each of prepared) {
       if (each.then === 'count') ready.push(each.job);
     }
@@ -130,7 +134,7 @@ export function startCounter(options: CounterOptions): Counter {
       if (each.then === 'count') continue;
       const { job_id, tenant_id } = each.held.lease;
       log.warn(each.then === 'reject' ? 'job-rejected' : 'job-waits', { job_id, tenant_id, code: each.code });
-      if (each.then === 'reject') await complete(each.held, async () => ({ ...leaseKey(each.held.lease), outcome: 'rejected', code: each.code }));
+      if (each.then === 'reject') ended.push(completions.add(each.held, async () => ({ ...leaseKey(each.held.lease), outcome: 'rejected', code: each.code })));
       else {
         waits = true;
         await giveBack([each.held], each.code);
@@ -138,6 +142,8 @@ export function startCounter(options: CounterOptions): Counter {
         if (each.brokerDown === true) sessions.drop(session);
       }
     }
+    if (ended.length > 0) completions.flush();
+    await Promise.all(ended);
     if (waits) await pause();
     else failures = 0;
   }
@@ -151,12 +157,16 @@ export function startCounter(options: CounterOptions): Counter {
         opened = undefined;
         if (mine === undefined) break;
         if (mine.job.held.lost) await wipe(mine);
-        else judging.push({ mine, decision: judge(mine) });
+        else {
+          counting++;
+          judging.push({ mine, decision: judge(mine).finally(() => { counting--; }) });
+        }
       }
       if (!stopping.signal.aborted) opened ??= openNext();
       notify();
       const first = judging[0];
       if (first === undefined) {
+        completions.flush();
         if (stopping.signal.aborted) return;
         await changed();
         continue;
@@ -216,7 +226,7 @@ export function startCounter(options: CounterOptions): Counter {
     const bodyDigest = await sha256(message.body);
     // Sealed once per session: a repeated request carries the same bytes.
     const sealed = new Map<ActiveSession, Completion>();
-    await complete(held, async (session) => {
+    await completions.add(held, async (session) => {
       const known = sealed.get(session);
       if (known !== undefined) return known;
       const { epoch } = await epochOf(held, policy);
@@ -235,25 +245,6 @@ export function startCounter(options: CounterOptions): Counter {
       if (!(error instanceof Refusal)) throw error;
       await leases.beat();
       return epochs.judge(lease.tenant_id, policy);
-    }
-  }
-
-  async function complete(held: HeldLease, body: (session: ActiveSession) => Promise<Completion>): Promise<void> {
-    const { job_id, tenant_id } = held.lease;
-    try {
-      for (let attempt = 1; !held.lost; attempt++) {
-        try {
-          const { recorded, state } = await sessions.use(async (session) => gateway.complete(await body(session), session));
-          log.info(recorded ? 'completed' : 'completion-stale', { job_id, tenant_id, state });
-          return;
-        } catch (error) {
-          log.warn('completion-failed', { job_id, tenant_id, attempt, ...errorFields(error) });
-          if (!(error instanceof Unreachable) || attempt >= COMPLETE_TRIES) return; // the lease ends by itself
-          await sleep((options.pauseMs ?? 250) * 2 ** attempt);
-        }
-      }
-    } finally {
-      leases.drop(held);
     }
   }
 

@@ -4,12 +4,13 @@ import { type Bundled, bundleLimit, unbundle } from '../protocol/bundle.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
 import { type HttpCall, parseJson, request } from '../protocol/http-client.ts';
 import {
-  RELEASE_PATH, type Attested, type Lease, type RegisterSession, type Session, type TenantEpoch, challengeSchema, completeRequestSchema, completeResponseSchema,
+  RELEASE_PATH, type Attested, type Lease, type RegisterSession, type Session, type TenantEpoch, challengeSchema, completeResponseSchema, completionSchema,
   directoryResponseSchema, heartbeatResponseSchema, leaseResponseSchema, policyResponseSchema, releaseRequestSchema, releaseResponseSchema, sessionSchema,
 } from '../protocol/messages.ts';
 
 export type Challenge = z.infer<typeof challengeSchema>;
-export type Completion = z.infer<typeof completeRequestSchema>;
+export type Completion = z.infer<typeof completionSchema>;
+export type Completed = z.infer<typeof completeResponseSchema>['jobs'][number];
 export type ReleaseItems = z.infer<typeof releaseRequestSchema>['items'];
 export type LeaseKey = Pick<Lease, 'tenant_id' | 'job_id' | 'lease_token'>;
 
@@ -73,8 +74,11 @@ export function counterGateway({ origin, now, timeoutMs = 15_000, onEpochs }: { 
     async giveBack(jobs: readonly LeaseKey[], code: string, who: Credentials): Promise<void> {
       await post('give-back', { jobs: jobs.map(leaseKey), code }, who);
     },
-    async complete(body: Completion, who: Credentials) {
-      return parseJson(completeResponseSchema, await post('complete', body, who));
+    /** In the order given. */
+    async complete(completions: readonly Completion[], who: Credentials): Promise<Completed[]> {
+      const { jobs } = parseJson(completeResponseSchema, await post('complete', { jobs: completions }, who));
+      if (jobs.length !== completions.length || jobs.some(({ job_id }, i) => job_id !== completions[i]?.job_id)) throw new RangeError('an answer to other completions');
+      return jobs;
     },
   };
 }

@@ -108,7 +108,7 @@ async function openOne(job: Fetched, answer: ReleaseResponse['items'][number] | 
   if (!answer.ok) return { held, then: answer.permanent ? 'reject' : 'giveBack', code: answer.problem.code.slice(0, 64) };
   try {
     const { tenant_id, job_id } = held.lease;
-    const dataKey = await open(keys.receiving.privateKey, releaseInfo(session.claimsDigest, session.policyDigest), releaseAad(tenant_id, job_id, message.messageId), answer.data_key);
+    const dataKey = await open(keys.receiving, releaseInfo(session.claimsDigest, session.policyDigest), releaseAad(tenant_id, job_id, message.messageId), answer.data_key);
     // Anybody can seal to a public key, and the broker released none before it had checked this. So it is not the message that is
     // at fault: a verdict would sign somebody else's lie about it.
     await checkDataKey(message, dataKey).catch((error: unknown) => { dataKey.fill(0); throw error; });

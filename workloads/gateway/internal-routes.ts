@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { verifyEar } from '../../attestation/ear.ts';
 import { fromB64u, utf8 } from '../../attestation/bytes.ts';
 import { refuse } from '../../attestation/refusal.ts';
-import type { JobRecord, LeaseRef } from '../ledger/ledger.ts';
+import type { CompleteAnswer, JobRecord, LeaseRef } from '../ledger/ledger.ts';
 import { bundleHead } from '../protocol/bundle.ts';
 import { seconds } from '../protocol/clock.ts';
 import { errorFields } from '../protocol/log.ts';
@@ -91,18 +91,27 @@ export function counterRoutes(core: Core): Route<InternalAuth>[] {
       },
     }),
     route({
-      method: 'POST', path: '/internal/v1/complete', operation: 'complete', auth: 'counter', summary: 'Ends a job, once.',
-      body: completeRequestSchema.refine((c) => c.outcome !== 'completed' || (c.result !== undefined && c.code === undefined), { path: ['result'], message: 'a completed job has a result and no code' })
-        .refine((c) => c.outcome === 'completed' || c.code !== undefined, { path: ['code'], message: 'a job that was not completed has a code' }),
+      method: 'POST', path: '/internal/v1/complete', operation: 'complete', auth: 'counter', summary: 'Ends jobs, each once, in one transaction. A tenant whose epoch is not held here refuses the whole: send its jobs apart.',
+      body: completeRequestSchema.refine(({ jobs }) => new Set(jobs.map(({ tenant_id, job_id }) => `${tenant_id}/${job_id}`)).size === jobs.length, { path: ['jobs'], message: 'each job once' })
+        .refine(({ jobs }) => jobs.every((c) => c.outcome !== 'completed' || (c.result !== undefined && c.code === undefined)), { path: ['jobs'], message: 'a completed job has a result and no code' })
+        .refine(({ jobs }) => jobs.every((c) => c.outcome === 'completed' || c.code !== undefined), { path: ['jobs'], message: 'a job that was not completed has a code' }),
       answers: { 200: { description: 'What stands', schema: completeResponseSchema } }, errors: COUNTER,
-      handler: async ({ body, request }) => {
-        const sid = await registered(sessionOf(request));
-        const lease = toRef(body);
-        const served = await core.epochs.require(lease.tenantId);
-        const answer = await core.ledger.complete({ ...lease, ...(served.until === undefined ? {} : { epoch: served.epoch }), outcome: body.outcome, counted: body.outcome === 'completed', sessionId: sid, ...(body.code === undefined ? {} : { code: body.code }), ...(body.result === undefined ? {} : { result: body.result }) });
-        await core.epochs.requireStill(served);
-        core.log.info('job ended', { job_id: lease.jobId, tenant_id: lease.tenantId, state: answer.state, ...(body.code === undefined ? {} : { code: body.code }) });
-        return answer;
+      handler: async ({ body: { jobs }, request }) => {
+        const sessionId = await registered(sessionOf(request));
+        const served = new Map<string, Served>();
+        for (const { tenant_id } of jobs) if (!served.has(tenant_id)) served.set(tenant_id, await core.epochs.require(tenant_id));
+        const answers = await core.ledger.completeAll(jobs.map(({ outcome, code, result, ...wire }) => {
+          const { until, epoch } = served.get(wire.tenant_id) as Served;
+          return { ...toRef(wire), ...(until === undefined ? {} : { epoch }), outcome, counted: outcome === 'completed', sessionId, ...(code === undefined ? {} : { code }), ...(result === undefined ? {} : { result }) };
+        }));
+        for (const one of served.values()) await core.epochs.requireStill(one);
+        return {
+          jobs: jobs.map(({ job_id, tenant_id, code }, i) => {
+            const { recorded, state } = answers[i] as CompleteAnswer;
+            core.log.info('job ended', { job_id, tenant_id, state, ...(code === undefined ? {} : { code }) });
+            return { job_id, recorded, state };
+          }),
+        };
       },
     }),
     route({

@@ -12,7 +12,7 @@ import type { Health } from './health.ts';
 export function meterLedger(ledger: Ledger, metrics: Metrics): Ledger {
   const seen: Partial<Record<keyof Ledger, (answer: never, args: readonly unknown[]) => void>> = {
     accept: ({ outcome }: Awaited<ReturnType<Ledger['accept']>>) => { if (outcome === 'accepted') metrics.add('ccc_jobs_total', { state: 'accepted' }); },
-    complete: ({ recorded, state }: Awaited<ReturnType<Ledger['complete']>>) => { if (recorded) metrics.add('ccc_jobs_total', { state }); },
+    completeAll: (ended: Awaited<ReturnType<Ledger['completeAll']>>) => { for (const { recorded, again, state } of ended) if (recorded && again !== true) metrics.add('ccc_jobs_total', { state }); },
     sweep: ({ exhausted }: Awaited<ReturnType<Ledger['sweep']>>) => metrics.add('ccc_jobs_total', { state: 'failed' }, exhausted),
     recordEvents: (recorded: readonly boolean[], [, event]) => { if (event === 'released') metrics.add('ccc_releases_total', {}, recorded.filter(Boolean).length); },
   };

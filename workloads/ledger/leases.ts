@@ -1,17 +1,14 @@
-/** The queue: lease, renew, give back, complete. The token of a lease is its fence. */
-import { createHash } from 'node:crypto';
+/** The queue: lease, renew, give back; completions.ts ends its jobs. The token of a lease is its fence. */
 import { sql } from 'kysely';
 import type { Selectable } from 'kysely';
 import { b64u, randomBytes } from '../../attestation/bytes.ts';
-import { canonicalJson } from '../../attestation/canonical.ts';
-import type { Sealed } from '../protocol/messages.ts';
-import { type AuditRecord, appendAudit, appendAuditCtes } from './audit.ts';
-import { type Context, type Db, type Tx, attempt, transact } from './database.ts';
+import { type AuditRecord, appendAudit } from './audit.ts';
+import { type Context, type Tx, attempt, transact } from './database.ts';
 import { EVENT_CHANNEL, WORK_CHANNEL, eventPayload } from './doorbell.ts';
 import { LedgerError } from './errors.ts';
 import { epochHeld, jobsOf } from './held.ts';
-import { standing, toRecord } from './jobs.ts';
-import type { CompleteAnswer, Completion, HeldTenant, JobRecord, LeaseRef, LeasedJob } from './ledger.ts';
+import { toRecord } from './jobs.ts';
+import type { HeldTenant, JobRecord, LeaseRef, LeasedJob } from './ledger.ts';
 import type { JobsTable } from './schema.ts';
 
 type JobRow = Selectable<JobsTable>;
@@ -160,50 +157,4 @@ export async function giveBack({ db, now }: Context, leases: readonly LeaseRef[]
     )
     select job_id, pg_notify(${WORK_CHANNEL}, ''), pg_notify(${EVENT_CHANNEL}, ${eventPayload('returned')}) from returned`.execute(db));
   return rows.map((r) => r.job_id);
-}
-
-/** One spelling per sealed result, so that a repeated completion can be compared. */
-const sealedText = (sealed: Sealed | undefined): string | null => (sealed === undefined ? null : canonicalJson({ ct: sealed.ct, enc: sealed.enc }));
-
-/**
- * One statement, so one transaction. The fence: only the holder of the token the job has now, only while it is leased. The primary
- * key of `results` is the second one.
- */
-export async function complete(context: Context, c: Completion): Promise<CompleteAnswer> {
-  const { db, now, cell } = context;
-  const code = c.code ?? null;
-  const sealed = sealedText(c.result);
-  const at = now();
-  const entry = {
-    tenant_id: c.tenantId, job_id: c.jobId, session: c.sessionId, ...(code === null ? {} : { code }),
-    ...(sealed === null ? {} : { result_digest: createHash('sha256').update(sealed).digest('hex') }),
-  };
-  // `attempts`, which the row knows, sorts before all others.
-  const body = sql<string>`'{"attempts":' || done.attempts || ${`,${canonicalJson(entry).slice(1)}`}::text`;
-  return await attempt(async () => {
-    const { rows } = await sql<{ attempts: number }>`
-      with done as (
-        update jobs set state = ${c.outcome}, code = ${code}, due_at = null, finished_at = ${at}::bigint, session_id = ${c.sessionId}, events = events + ${c.counted === true ? 2 : 1}::int,
-          epoch = coalesce(${c.epoch ?? null}::bigint, epoch), writer = ${cell}
-        where tenant_id = ${c.tenantId} and job_id = ${c.jobId} and lease_token = ${c.leaseToken} and state = 'leased' and epoch <= coalesce(${c.epoch ?? null}::bigint, epoch)
-        returning *
-      ), result as (
-        insert into results (tenant_id, job_id, outcome, code, sealed, session_id, epoch, cell, recorded_at)
-        select tenant_id, job_id, state, code, ${sealed}::text, session_id, epoch, writer, ${at}::bigint from done
-      ), noted as (
-        insert into job_events (tenant_id, job_id, n, epoch, cell, event, at, detail) select tenant_id, job_id, events, epoch, writer, state, ${at}::bigint, code from done
-        union all select tenant_id, job_id, events - 1, epoch, writer, 'counted', ${at}::bigint, null from done where ${c.counted === true}::boolean
-      ), ${appendAuditCtes(context, { of: 'done', kind: `job-${c.outcome}`, body })}
-      select attempts, pg_notify(${EVENT_CHANNEL}, ${eventPayload('done')}) from done`.execute(db);
-    return rows.length > 0 ? { recorded: true, state: c.outcome } : await repeated(db, c, code, sealed);
-  });
-}
-
-async function repeated(db: Db, c: Completion, code: string | null, sealed: string | null): Promise<CompleteAnswer> {
-  const row = await db.selectFrom('jobs').innerJoin('results', standing)
-    .select(['jobs.state', 'results.outcome', 'results.code', 'results.sealed'])
-    .where('jobs.tenant_id', '=', c.tenantId).where('jobs.job_id', '=', c.jobId).where('jobs.lease_token', '=', c.leaseToken)
-    .executeTakeFirst();
-  if (row === undefined) return { recorded: false, state: 'stale' };
-  return { recorded: row.outcome === c.outcome && row.code === code && row.sealed === sealed, state: row.state };
 }

@@ -96,10 +96,10 @@ export interface Completion extends LeaseRef {
   readonly epoch?: number;
 }
 /**
- * `recorded`: this completion is the one that stands, now or from before. Otherwise no row was changed: `stale` when the lease was
+ * `recorded`: this completion is the one that stands, now or (`again`) from before. Otherwise no row was changed: `stale` when the lease was
  * lost, the job's final state when the same lease had completed it differently before.
  */
-export interface CompleteAnswer { readonly recorded: boolean; readonly state: JobState | 'stale' }
+export interface CompleteAnswer { readonly recorded: boolean; readonly again?: true; readonly state: JobState | 'stale' }
 
 export interface JobEventRecord { readonly n: number; readonly event: JobEventName; readonly at: number; readonly detail?: string }
 export interface JobFilter {
@@ -174,6 +174,8 @@ export interface Ledger {
    */
   giveBack(leases: readonly LeaseRef[], code: string, delayMs: number): Promise<string[]>;
   complete(completion: Completion): Promise<CompleteAnswer>;
+  /** Of different jobs, in one transaction. Each is judged by itself; answers are in the order given. */
+  completeAll(completions: readonly Completion[]): Promise<CompleteAnswer[]>;
   /** Every result that any cell recorded, the standing one first. */
   results(tenantId: string, jobId: string): Promise<JobResult[]>;
 

@@ -6,6 +6,7 @@ import * as figures from './counts.ts';
 import { openDoorbell } from './doorbell.ts';
 import { LedgerError, LedgerUnavailable } from './errors.ts';
 import * as jobs from './jobs.ts';
+import * as completions from './completions.ts';
 import * as leases from './leases.ts';
 import type { Ledger, LedgerOptions } from './ledger.ts';
 import { takeOver, undrained } from './held.ts';
@@ -58,7 +59,8 @@ export async function openLedger({ url, now, cell, maxAttempts = MAX_ATTEMPTS, c
     heartbeat: bound(leases.heartbeat),
     leasedJobs: bound(leases.leasedJobs),
     giveBack: bound(leases.giveBack),
-    complete: bound(leases.complete),
+    complete: bound(completions.complete),
+    completeAll: bound(completions.completeAll),
     takeOver: bound(takeOver),
     results: bound(jobs.results),
     job: bound(jobs.job),

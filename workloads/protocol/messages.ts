@@ -227,15 +227,18 @@ export const heartbeatResponseSchema = z.strictObject({ lost: z.array(jobId), le
 export const MAX_MESSAGES = 16;
 export const messagesRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(MAX_MESSAGES) });
 export const giveBackRequestSchema = z.strictObject({ jobs: z.array(z.strictObject(leased)).min(1).max(64), code: codeText });
-export const completeRequestSchema = z.strictObject({
+export const completionSchema = z.strictObject({
   ...leased,
   outcome: z.enum(['completed', 'rejected', 'failed']),
   code: codeText.optional(),
   /** Absent only when the message could not be opened, so that there is no key to seal to. */
   result: sealedSchema.optional(),
 });
-/** `stale`: the lease was lost meanwhile; nothing changed. */
-export const completeResponseSchema = z.strictObject({ recorded: z.boolean(), state: z.enum([...JOB_STATES, 'stale']) });
+/** Recorded in one transaction. */
+export const MAX_COMPLETIONS = 16;
+export const completeRequestSchema = z.strictObject({ jobs: z.array(completionSchema).min(1).max(MAX_COMPLETIONS) });
+/** In the order sent. `stale`: the lease was lost meanwhile; nothing changed. */
+export const completeResponseSchema = z.strictObject({ jobs: z.array(z.strictObject({ job_id: jobId, recorded: z.boolean(), state: z.enum([...JOB_STATES, 'stale']) })) });
 
 // What the counter signs (JWS, typ `ccc-result+jws`) and seals to `result_key`
 

@@ -2,13 +2,13 @@
 import { type Bytes, bytes, concat, text } from '../../attestation/bytes.ts';
 import { Refusal, refuse } from '../../attestation/refusal.ts';
 import { contextAad } from './context.ts';
-import { ENC_LENGTH, openBytes, sealBytes } from './hpke.ts';
+import { ENC_LENGTH, openBytes, type PreparedKey, sealBytes } from './hpke.ts';
 import { RSA_PROVIDER, wrapInfo, X_WING_PROVIDER } from './labels.ts';
 import type { DataKeyWrap, ParsedHeader } from './message.ts';
 import type { TenantKey } from './messages.ts';
 
 export type UnwrapKey =
-  | { readonly alg: 'X-Wing'; readonly privateKey: Uint8Array }
+  | { readonly alg: 'X-Wing'; readonly privateKey: Uint8Array; /** The same, for many messages. */ readonly prepared?: PreparedKey | undefined }
   /** PKCS#8 in DER. */
   | { readonly alg: 'RSA-OAEP-SHA256'; readonly privateKey: Uint8Array };
 
@@ -34,7 +34,7 @@ export async function wrapXWing(publicKey: Uint8Array, keyId: string, context: R
 }
 
 /** @throws Refusal SEAL_OPEN */
-export const unwrapXWing = (privateKey: Uint8Array, keyId: string, context: Readonly<Record<string, string>>, wrapped: Uint8Array): Promise<Bytes> =>
+export const unwrapXWing = (privateKey: Uint8Array | PreparedKey, keyId: string, context: Readonly<Record<string, string>>, wrapped: Uint8Array): Promise<Bytes> =>
   openBytes(privateKey, wrapInfo(keyId), contextAad(context), { enc: bytes(wrapped.subarray(0, ENC_LENGTH)), ct: bytes(wrapped.subarray(ENC_LENGTH)) });
 
 /** RSAES-OAEP (RFC 8017, section 7.1), SHA-256, MGF1 with SHA-256, empty label. */
@@ -60,7 +60,7 @@ export async function unwrapDataKey(
     if (key === undefined || key.alg !== alg) continue;
     tried++;
     try {
-      const dataKey = key.alg === 'X-Wing' ? await unwrapXWing(key.privateKey, keyId, message.context, ciphertext) : await unwrapRsa(key.privateKey, ciphertext);
+      const dataKey = key.alg === 'X-Wing' ? await unwrapXWing(key.prepared ?? key.privateKey, keyId, message.context, ciphertext) : await unwrapRsa(key.privateKey, ciphertext);
       if (dataKey.length === 32) return { keyId, dataKey };
     } catch (cause) {
       failure = cause;

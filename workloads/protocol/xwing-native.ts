@@ -57,6 +57,20 @@ function recipient(raw: Uint8Array): Recipient {
   return made;
 }
 
+interface Expanded { readonly m: KeyObject; readonly x: KeyObject; /** Raw public half of `x`. */ readonly pkX: Bytes }
+/** Goes with the key that it is of (hpke.ts, PreparedKey). */
+const expandedKeys = new WeakMap<object, Expanded>();
+
+function expand(seed: Uint8Array): Expanded {
+  const expanded = createHash('shake256', { outputLength: 96 }).update(seed).digest();
+  try {
+    const x = privateKey(DER.xPrivate, expanded.subarray(64));
+    return { m: privateKey(DER.mPrivate, expanded.subarray(0, 64)), x, pkX: rawPublic(createPublicKey(x), 32) };
+  } finally {
+    expanded.fill(0);
+  }
+}
+
 type Encap = Parameters<XWing['encap']>[0];
 type Decap = Parameters<XWing['decap']>[0];
 
@@ -75,16 +89,23 @@ export class NativeXWing extends XWing {
 
   override async decap(params: Decap): Promise<ArrayBuffer> {
     const recipient = 'privateKey' in params.recipientKey ? params.recipientKey.privateKey : params.recipientKey;
-    const seed = new Uint8Array(await this.serializePrivateKey(recipient));
     const enc = bytes(params.enc as ArrayBuffer);
-    if (seed.length !== SEED || enc.length !== this.encSize) throw new RangeError('X-Wing: wrong length');
-    const expanded = createHash('shake256', { outputLength: 96 }).update(seed).digest();
-    const [kemKey, dhKey] = [privateKey(DER.mPrivate, expanded.subarray(0, 64)), privateKey(DER.xPrivate, expanded.subarray(64))];
-    expanded.fill(0);
+    if (enc.length !== this.encSize) throw new RangeError('X-Wing: wrong length');
+    const { m, x, pkX } = await this.#expanded(recipient);
     const ctX = enc.subarray(CT_M);
-    const ssM = decapsulate(kemKey, enc.subarray(0, CT_M));
-    const ssX = diffieHellman({ privateKey: dhKey, publicKey: publicKey(DER.xPublic, ctX) });
-    return combine(ssM, ssX, ctX, rawPublic(createPublicKey(dhKey), 32));
+    const ssM = decapsulate(m, enc.subarray(0, CT_M));
+    const ssX = diffieHellman({ privateKey: x, publicKey: publicKey(DER.xPublic, ctX) });
+    return combine(ssM, ssX, ctX, pkX);
+  }
+
+  async #expanded(key: CryptoKey): Promise<Expanded> {
+    const known = expandedKeys.get(key);
+    if (known !== undefined) return known;
+    const seed = new Uint8Array(await this.serializePrivateKey(key));
+    if (seed.length !== SEED) throw new RangeError('X-Wing: wrong length');
+    const made = expand(seed);
+    expandedKeys.set(key, made);
+    return made;
   }
 }
 

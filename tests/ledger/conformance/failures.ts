@@ -61,7 +61,7 @@ export function failureTests(engine: () => Engine): void {
       await expect(ledger.complete(completion)).rejects.toBeInstanceOf(LedgerUnavailable);
       expect(proxy.calm()).toBe(true);
       expect((await direct.job(TENANT, lease!.jobId))?.state).toBe(side === 'answer' ? 'completed' : 'leased');
-      expect(await ledger.complete(completion)).toEqual({ recorded: true, state: 'completed' });
+      expect(await ledger.complete(completion)).toEqual({ recorded: true, ...(side === 'answer' ? { again: true } : {}), state: 'completed' });
       expect(await query(url, 'select 1 from results')).toHaveLength(1);
     });
 
@@ -183,7 +183,7 @@ export function failureTests(engine: () => Engine): void {
       const opened = await Promise.all(Array.from({ length: 4 }, () => openLedger({ url, now: () => START, cell: 'cell-a', connections: 2 })));
       opened.forEach(keep);
       expect(await Promise.all(opened.map((l) => l.addTenant({ id: TENANT, zone: 'eu' })))).toContain('stored');
-      expect(await query(url, 'select name from kysely_migration')).toEqual([{ name: '0001_initial' }, { name: '0002_cells' }]);
+      expect(await query(url, 'select name from kysely_migration')).toEqual([{ name: '0001_initial' }, { name: '0002_cells' }, { name: '0003_late_jobs' }]);
       keep(await openLedger({ url, now: () => START, cell: 'cell-a' }));
     });
 

@@ -138,7 +138,7 @@ export function jobTests(engine: () => Engine): void {
       expect(await ledger.recordEvents([first!], 'released')).toEqual([true]);
       expect(await ledger.recordEvents([], 'released')).toEqual([]);
       expect(await ledger.complete({ ...leases[1]!, outcome: 'completed', counted: true, sessionId: 's' })).toEqual({ recorded: true, state: 'completed' });
-      expect(await ledger.complete({ ...leases[1]!, outcome: 'completed', counted: true, sessionId: 's' })).toEqual({ recorded: true, state: 'completed' });
+      expect(await ledger.complete({ ...leases[1]!, outcome: 'completed', counted: true, sessionId: 's' })).toEqual({ recorded: true, again: true, state: 'completed' });
       const told = async (job: { jobId: string }) => (await ledger.events(TENANT, job.jobId, 0)).map((e) => `${e.n} ${e.event}`);
       expect(await told(first!)).toEqual(['1 accepted', '2 leased', '3 released', '4 counted', '5 completed']);
       expect(await told(second!)).toEqual(['1 accepted', '2 leased', '3 released']);

@@ -186,7 +186,7 @@ export function leaseTests(engine: () => Engine): void {
       await ledger.complete(done(lease!));
       const before = [await query(url, 'select * from jobs'), await query(url, 'select * from results'), await query(url, 'select * from job_events'), await ledger.verifyAudit()];
       clock.advance(1000);
-      expect(await ledger.complete(done(lease!))).toEqual({ recorded: true, state: 'completed' });
+      expect(await ledger.complete(done(lease!))).toEqual({ recorded: true, again: true, state: 'completed' });
       expect(await ledger.complete(done(lease!, { outcome: 'failed', code: 'X' }))).toEqual({ recorded: false, state: 'completed' });
       expect(await ledger.complete(done(lease!, { result: { enc: 'QUJD', ct: 'AAAA' } }))).toEqual({ recorded: false, state: 'completed' });
       expect(await ledger.complete(done(lease!, { leaseToken: 'AAAA' }))).toEqual({ recorded: false, state: 'stale' });
@@ -198,9 +198,45 @@ export function leaseTests(engine: () => Engine): void {
       await ledger.accept(newJob());
       const [lease] = await ledger.lease(ask());
       const answers = await Promise.all(Array.from({ length: 10 }, () => ledger.complete(done(lease!))));
-      expect(answers).toEqual(Array(10).fill({ recorded: true, state: 'completed' }));
+      expect(answers.filter(({ again }) => again !== true)).toEqual([{ recorded: true, state: 'completed' }]);
+      expect(answers.filter(({ again }) => again === true)).toEqual(Array(9).fill({ recorded: true, again: true, state: 'completed' }));
       expect(await query(url, 'select 1 from results')).toHaveLength(1);
       expect(await query(url, `select 1 from audit where kind = 'job-completed'`)).toHaveLength(1);
+    });
+
+    it('ends several in one transaction, each by itself, and writes of each what it would write of one', async () => {
+      const { ledger, clock, url } = await fresh();
+      const jobs = await Promise.all(Array.from({ length: 5 }, () => ledger.accept(newJob())));
+      const [a, b, c, over, lost] = await ledger.lease(ask(5)) as LeasedJob[] as [LeasedJob, LeasedJob, LeasedJob, LeasedJob, LeasedJob];
+      await ledger.complete(done(over));
+      await ledger.giveBack([lost], 'X', 0);
+      clock.advance(500);
+      const all = [done(b, { counted: true }), done(over), done(a, { outcome: 'failed', code: 'X' }), done(lost), done(over === a ? b : { ...over, jobId: 'nobody' }), done(c, { leaseToken: 'AAAA' })];
+      expect(await ledger.completeAll(all)).toEqual([
+        { recorded: true, state: 'completed' }, { recorded: true, again: true, state: 'completed' }, { recorded: true, state: 'failed' }, { recorded: false, state: 'stale' }, { recorded: false, state: 'stale' }, { recorded: false, state: 'stale' },
+      ]);
+      expect(await Promise.all(jobs.map(async ({ job }) => (await ledger.job(TENANT, job.jobId))?.state))).toEqual(expect.arrayContaining(['completed', 'completed', 'failed', 'leased', 'accepted']));
+      expect((await ledger.events(TENANT, b.jobId, 2)).map((e) => `${e.n} ${e.event} ${e.at}`)).toEqual([`3 counted ${clock.at}`, `4 completed ${clock.at}`]);
+      expect(await ledger.job(TENANT, a.jobId)).toMatchObject({ state: 'failed', code: 'X', finishedAt: clock.at, sessionId: 's1' });
+      const written = await query<{ kind: string; body: string }>(url, `select kind, body from audit where kind in ('job-completed', 'job-failed') order by seq`);
+      const [alone, ...together] = written.map(({ kind, body }) => [kind, JSON.parse(body)] as [string, Record<string, unknown>]);
+      const of = (body: unknown, lease: LeasedJob) => ({ ...body as Record<string, unknown>, job_id: lease.jobId });
+      expect(together).toEqual([['job-completed', of(alone?.[1], b)], ['job-failed', { ...of(alone?.[1], a), code: 'X' }]]);
+      expect(written[1]?.body).toBe(written[0]?.body.replace(over.jobId, b.jobId));
+      expect(await ledger.verifyAudit()).toMatchObject({ ok: true });
+      await expect(ledger.completeAll([done(c), done(c)])).rejects.toMatchObject({ code: 'LEDGER_ARGUMENT' });
+      expect(await ledger.completeAll([])).toEqual([]);
+    });
+
+    it('does not deadlock over ends in opposite orders, and records each once', async () => {
+      const { ledger, url } = await fresh();
+      await Promise.all(Array.from({ length: 8 }, () => ledger.accept(newJob())));
+      const ends = (await ledger.lease(ask(8))).map((lease) => done(lease));
+      const answers = await Promise.all(Array.from({ length: 6 }, (_, i) => ledger.completeAll(i % 2 === 0 ? ends : [...ends].reverse())));
+      expect(answers.flat().every(({ recorded }) => recorded)).toBe(true);
+      expect(answers.flat().filter(({ again }) => again !== true)).toHaveLength(8);
+      expect(await query(url, 'select 1 from results')).toHaveLength(8);
+      expect(await ledger.verifyAudit()).toMatchObject({ ok: true });
     });
 
     it('keeps final jobs out of the queue for ever', async () => {

@@ -1,6 +1,6 @@
 /** What clients, counters and time do to the ledger, each under a possible cut of the connection. */
 import fc from 'fast-check';
-import { type FinalState, type LeaseRef, type LeasedJob, LedgerUnavailable, type NewJob } from '../../../workloads/ledger/ledger.ts';
+import { type CompleteAnswer, type FinalState, type LeaseRef, type Ledger, type LeasedJob, LedgerUnavailable, type NewJob } from '../../../workloads/ledger/ledger.ts';
 import { EXHAUSTED } from '../../../workloads/ledger/leases.ts';
 import { newJob } from '../engines.ts';
 import { type Fault, LEASE_MS, MAX_ATTEMPTS, type Model, type ModelJob, RESULTS, type Real, all, hold, isFinal, same, under } from './model.ts';
@@ -130,14 +130,15 @@ function giveBack(index: number, delayMs: number, fault: Fault): Command {
   }, someLease);
 }
 
-/** With a lease of now or of long ago, `copies` times at once. */
-function complete(index: number, outcome: FinalState, result: number, copies: number, insist: boolean, fault: Fault): Command {
+/** With a lease of now or of long ago, `copies` times at once; `beside`: in one transaction with one that is stale. */
+function complete(index: number, outcome: FinalState, result: number, copies: number, insist: boolean, beside: boolean, fault: Fault): Command {
   const code = outcome === 'completed' ? undefined : `CODE_${result}`;
-  return command(`complete(${index}, ${outcome}, ${result}, x${copies}${insist ? ', insist' : ''})${cut(fault)}`, async (model, real) => {
+  return command(`complete(${index}, ${outcome}, ${result}, x${copies}${insist ? ', insist' : ''}${beside ? ', beside another' : ''})${cut(fault)}`, async (model, real) => {
     const ref = pick(model, index);
     const before = model.jobs.get(ref.jobId) as ModelJob;
     const sealed = RESULTS[result];
     const completion = { ...ref, outcome, ...(code === undefined ? {} : { code }), ...(sealed === undefined ? {} : { result: sealed }), sessionId: 'session' };
+    const send = async (ledger: Ledger) => (beside ? (await ledger.completeAll([{ ...completion, jobId: 'of-nobody' }, completion]))[1] as CompleteAnswer : ledger.complete(completion));
     const mine = before.token === ref.leaseToken;
     const equals = mine && before.final !== undefined && before.final.outcome === outcome && before.final.code === code && before.final.ct === sealed?.ct;
     const records = stands(model, ref) !== undefined;
@@ -145,11 +146,11 @@ function complete(index: number, outcome: FinalState, result: number, copies: nu
       hold(recorded === (records || equals), `complete says recorded: ${recorded}`);
       hold(state === (records ? outcome : mine ? before.state : 'stale'), `complete says ${state}, the job was ${before.state}`);
     };
-    let answers = await under(real, fault, () => all(Array.from({ length: copies }, () => real.ledger.complete(completion))));
+    let answers = await under(real, fault, () => all(Array.from({ length: copies }, () => send(real.ledger))));
     if (answers === undefined) {
       const found = await real.witness.job(real.tenantId, ref.jobId);
       if (records && found !== undefined && isFinal(found.state)) real.lost.committed++;
-      if (insist) answers = [await real.ledger.complete(completion)];
+      if (insist) answers = [await send(real.ledger)];
       else if (records && found?.state === 'leased') return same(before, found);
     }
     answers?.forEach(right);
@@ -210,7 +211,7 @@ const any: fc.Arbitrary<Command> = fc.oneof(
   fc.tuple(fc.integer({ min: 1, max: 3 }), fc.constantFrom(1, 1, 2), fault(3)).map((a) => lease(...a)),
   fc.tuple(index, fault(1)).map((a) => heartbeat(...a)),
   fc.tuple(index, fc.constantFrom(0, 1_000, 200_000), fault(1)).map((a) => giveBack(...a)),
-  fc.tuple(index, outcome, fc.nat({ max: 2 }), fc.constantFrom(1, 1, 3), fc.boolean(), fault(1)).map((a) => complete(...a)),
+  fc.tuple(index, outcome, fc.nat({ max: 2 }), fc.constantFrom(1, 1, 3), fc.boolean(), fc.boolean(), fault(1)).map((a) => complete(...a)),
   fc.constantFrom(1, LEASE_MS - 1, LEASE_MS, LEASE_MS, LEASE_MS, 300_000).map(wait),
   fault(3).map(sweep),
   fc.constant(undefined).map(cutAll),
