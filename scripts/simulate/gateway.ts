@@ -1,10 +1,12 @@
 /** A cell's gateway: the real holder core against the observers; accepts, leases and completes in the steps of the real one, each of which may be its last. */
 import { Refusal } from '../../attestation/refusal.ts';
 import { absorb, giveBack, held, type HolderConfig, type HolderState, IDLE, type KeptPromise, paces, plan, type Plan } from '../../workloads/gateway/epochs-core.ts';
+import { consider, dismiss, forget, heirsWanted, leaveTo, name, waitsFor } from '../../workloads/gateway/epochs-heirs.ts';
 import type { Answered, Asked } from '../../workloads/observer/core.ts';
 import type { EpochGrant, EpochLease } from '../../workloads/protocol/epoch.ts';
 import type { Broker } from './counter.ts';
 import type { Process } from './machinery.ts';
+import type { SimulatedTenant } from './settings.ts';
 import type { JobRow, Store } from './store.ts';
 import type { World } from './world.ts';
 
@@ -16,6 +18,7 @@ export const JOB_LEASE_MS = 1_500;
 const STANDBY_MS = 1_500;
 const BROKER_MS = 400;
 const DEGRADE_MS = 4_000;
+const HEIR_MS = 500;
 
 export class Gateway {
   readonly process: Process;
@@ -26,6 +29,8 @@ export class Gateway {
   #taken = new Map<string, number>();
   #healthyAt = Number.NEGATIVE_INFINITY;
   #unconfirmedSince: number | undefined;
+  /** By tenant, when it was last looked for an heir, true time. */
+  #heirAt = new Map<string, number>();
 
   constructor(world: World, process: Process, store: Store) {
     this.#world = world;
@@ -36,6 +41,7 @@ export class Gateway {
       this.#config = { ...this.#config, instance: `${process.cell}-${process.life}` };
       this.#states = new Map();
       this.#taken = new Map();
+      this.#heirAt = new Map();
       this.#healthyAt = process.now;
       this.#unconfirmedSince = undefined;
       this.#tick();
@@ -81,6 +87,7 @@ export class Gateway {
       }
       this.#send(plans);
       this.#takeOver();
+      if (this.#world.settings.protections.heirsNamed) for (const tenant of this.#world.settings.tenants) this.#findHeirs(tenant);
     }
     this.#watchStandby();
     this.process.after(Math.max(20, paces(this.#world.rules).look / 4), () => this.#tick());
@@ -96,22 +103,57 @@ export class Gateway {
     this.store.takeOver(fresh, this.process.now);
     for (const { tenant, epoch } of fresh) {
       this.#taken.set(tenant, epoch);
+      this.#heirAt.delete(tenant);
       this.#world.tookOver(this.process.cell, tenant, epoch);
     }
+  }
+
+  #copies = (cell: string): boolean => this.#world.replicates(this.process.cell, cell);
+
+  #findHeirs({ tenant, tier, order }: SimulatedTenant): void {
+    const world = this.#world;
+    if (world.now - (this.#heirAt.get(tenant) ?? 0) < HEIR_MS || this.epochOf(tenant) === undefined) return;
+    const state = forget(this.#config, this.#state(tenant), tenant, this.process.now);
+    this.#states.set(tenant, state);
+    const wanted = heirsWanted(state, { sync: tier === 'sync', others: order.filter((cell) => cell !== this.process.cell), copies: this.#copies }, this.process.now);
+    this.#heirAt.set(tenant, world.now);
+    if (wanted === undefined) return;
+    if (tier === 'async' || wanted.length === 0) {
+      this.#states.set(tenant, name(state, wanted, state, tier === 'async'));
+      return;
+    }
+    const found = consider(state, wanted);
+    this.#states.set(tenant, found);
+    this.#look(tenant, wanted, (complete) => {
+      const now = this.#state(tenant);
+      if (complete.length > 0) this.#states.set(tenant, name(now, complete, found));
+      else this.#states.set(tenant, now.namings.length === 0 ? name(now, [], found) : dismiss(now));
+    });
+  }
+
+  /** Which of these cells have every job of the tenant that is here: first what is here is read, then what is there. */
+  #look(tenant: string, cells: readonly string[], then: (complete: readonly string[]) => void): void {
+    const { machinery, settings } = this.#world;
+    this.process.after(machinery.between(1, 20), () => {
+      const mine = [...this.store.jobs.values()].filter((row) => row.tenant === tenant).map(({ job }) => `${tenant}/${job}`);
+      this.process.after(machinery.between(1, 40), () => {
+        then(cells.filter((cell) => !settings.protections.heirsLookedAt || (this.#copies(cell) && mine.every((job) => this.#world.gatewayOf(cell).store.jobs.has(job)))));
+      });
+    });
   }
 
   #send(plans: readonly (readonly [string, Plan])[]): void {
     const { cell, instance } = this.#config;
     for (const observer of this.#world.observers) {
-      const name = observer.process.cell;
+      const where = observer.process.cell;
       const request: Asked = {
-        cell, instance, ask: plans.flatMap(([tenant, { ask }]) => ask.filter((one) => one.observer === name).map(({ epoch }) => ({ tenant, epoch }))),
-        release: plans.flatMap(([tenant, { release }]) => release.filter((one) => one.observer === name).map(({ epoch, to }) => ({ tenant, epoch, to }))),
-        look: plans.flatMap(([tenant, { look }]) => (look.includes(name) ? [tenant] : [])),
+        cell, instance, ask: plans.flatMap(([tenant, { ask }]) => ask.filter((one) => one.observer === where).map(({ observer: _, ...one }) => ({ tenant, ...one }))),
+        release: plans.flatMap(([tenant, { release }]) => release.filter((one) => one.observer === where).map(({ observer: _, ...one }) => ({ tenant, ...one }))),
+        look: plans.flatMap(([tenant, { look }]) => (look.includes(where) ? [tenant] : [])),
       };
       if (request.ask.length + request.release.length + request.look.length === 0) continue;
       this.#world.machinery.call<Answered>(this.process, observer.process, Math.max(200, paces(this.#world.rules).attempt), (answer) => observer.ask(request, answer), (answer) => {
-        if (answer !== undefined) this.#absorb(name, answer);
+        if (answer !== undefined) this.#absorb(where, answer);
       });
     }
   }
@@ -130,7 +172,10 @@ export class Gateway {
   giveBack(tenant: string, to: string | undefined): void {
     const next = giveBack(this.#config, this.#state(tenant), tenant, to, this.process.now);
     this.#states.set(tenant, next.state);
-    this.#send([[tenant, next.plan]]);
+    const found = this.#world.settings.tenants.find((one) => one.tenant === tenant);
+    if (found?.tier !== 'sync' || !this.#world.settings.protections.heirsNamed) this.#send([[tenant, next.plan]]);
+    // Nothing is acknowledged any more: who has everything now may have it.
+    else this.#look(tenant, found.order.filter((cell) => cell !== this.process.cell), (complete) => this.#send([[tenant, complete.length === 0 ? next.plan : leaveTo(next.plan, next.state, complete)]]));
   }
 
   grant(grant: EpochGrant): void {
@@ -182,10 +227,13 @@ export class Gateway {
           return;
         }
         if (this.store.accept(job, lease.epoch, this.process.now) === 'conflict') throw new Error('a client made two messages of one job');
-        this.#confirmed(job.tenant, this.store.log.length, this.#world.now + STANDBY_MS, (there) => {
+        const waits = this.#waits(job.tenant);
+        this.#confirmed(waits, this.store.log.length, this.#world.now + STANDBY_MS, (there) => {
           try {
             if (!there) throw new Error('standby');
             if (epochToAccept) this.#requireStill(lease);
+            // Whoever was named meanwhile must have it too.
+            if (this.#heirs(job.tenant)?.every((cell) => waits?.includes(cell)) === false) throw new Error('heirs');
             this.#write('accept', lease.epoch, job);
             answer({ epoch: lease.epoch });
           } catch (error) {
@@ -196,14 +244,26 @@ export class Gateway {
     });
   }
 
-  /** Tier sync: until the standby has told that it has everything up to `position`. */
-  #confirmed(tenant: string, position: number, deadline: number, then: (there: boolean) => void): void {
+  #heirs(tenant: string): readonly string[] | undefined {
+    return waitsFor(this.#config, this.#state(tenant), tenant, this.process.now);
+  }
+
+  /** Who must have a job of the tenant before it is acknowledged; `undefined`: it may not be. */
+  #waits(tenant: string): readonly string[] | undefined {
+    const { waitForStandby, heirsNamed } = this.#world.settings.protections;
     const found = this.#world.settings.tenants.find((one) => one.tenant === tenant);
-    const standby = found?.order.find((cell) => cell !== this.process.cell);
-    if (found?.tier !== 'sync' || !this.#world.settings.protections.waitForStandby || this.store.degraded) then(true);
-    else if (standby !== undefined && (this.store.confirmed.get(standby) ?? 0) >= position) then(true);
+    if (found?.tier !== 'sync' || !waitForStandby) return [];
+    const heirs = heirsNamed ? this.#heirs(tenant) : [];
+    const others = found.order.filter((cell) => cell !== this.process.cell);
+    return heirs?.length === 0 ? [others.find(this.#copies) ?? (others[0] as string)] : heirs;
+  }
+
+  /** Until each of them has told that it has everything up to `position`. */
+  #confirmed(waits: readonly string[] | undefined, position: number, deadline: number, then: (there: boolean) => void): void {
+    if (waits === undefined) then(false);
+    else if (this.store.degraded || waits.every((cell) => (this.store.confirmed.get(cell) ?? 0) >= position)) then(true);
     else if (this.#world.now >= deadline) then(false);
-    else this.process.after(20, () => this.#confirmed(tenant, position, deadline, then));
+    else this.process.after(20, () => this.#confirmed(waits, position, deadline, then));
   }
 
   status({ tenant, job }: { readonly tenant: string; readonly job: string }): { readonly job: JobRow; readonly result: ReturnType<Store['standing']> } | 'unknown' {

@@ -6,9 +6,10 @@ export type CellName = (typeof CELLS)[number];
 
 export interface SimulatedTenant { readonly tenant: string; readonly tier: Tier; readonly order: readonly CellName[] }
 
-/** Tier sync with the one standby that each of its jobs waits for; the third cell only observes. */
+/** Tier sync where one cell is there to take over, and where there are two. */
 export const TENANTS: readonly SimulatedTenant[] = [
   { tenant: 'bank', tier: 'sync', order: ['aws', 'azure'] },
+  { tenant: 'mint', tier: 'sync', order: ['aws', 'azure', 'gcp'] },
   { tenant: 'zoo', tier: 'async', order: ['aws', 'azure', 'gcp'] },
   { tenant: 'farm', tier: 'async', order: ['azure', 'gcp', 'aws'] },
 ];
@@ -47,6 +48,10 @@ export interface Protections {
   readonly durablePromises: boolean;
   /** Tier sync waits for the standby. */
   readonly waitForStandby: boolean;
+  /** Observers are told who has everything that was acknowledged, and let nobody else take over. */
+  readonly heirsNamed: boolean;
+  /** Nobody is named before it was found that it has everything. */
+  readonly heirsLookedAt: boolean;
   /** A job accepted again is the same job. */
   readonly idempotentAccept: boolean;
   /** Of two rows of one job the higher epoch stands; else the later one to arrive. */
@@ -58,11 +63,11 @@ export interface Protections {
 }
 
 export const PROTECTED: Protections = {
-  epochToAccept: true, stillBeforeAnswer: true, fenceOnComplete: true, epochToRelease: true, durablePromises: true, waitForStandby: true, idempotentAccept: true, rankedMerge: true, resubmit: true,
+  epochToAccept: true, stillBeforeAnswer: true, fenceOnComplete: true, epochToRelease: true, durablePromises: true, waitForStandby: true, heirsNamed: true, heirsLookedAt: true, idempotentAccept: true, rankedMerge: true, resubmit: true,
   alarmWhenDegraded: true,
 };
 
 /** As designed: no seed may find anything. */
 export const SETTINGS: Settings = {
-  tenants: TENANTS, leaseMs: 3_000, clockBoundMs: 250, skewMs: 250, setMs: 250, quorum: 2, jobs: 8, busyMs: 25_000, settleMs: 90_000, faults: undefined, maxFaults: 5, protections: PROTECTED,
+  tenants: TENANTS, leaseMs: 3_000, clockBoundMs: 250, skewMs: 250, setMs: 250, quorum: 2, jobs: 7, busyMs: 25_000, settleMs: 90_000, faults: undefined, maxFaults: 5, protections: PROTECTED,
 };

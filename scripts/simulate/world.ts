@@ -39,7 +39,7 @@ export class World {
     this.mayDegrade = this.machinery.chance(0.5);
     this.rules = {
       deployment: 'simulation', observers: CELLS.map((cell) => ({ cell, url: '', key: '' })), quorum: settings.quorum, leaseMs: settings.leaseMs, clockBoundMs: settings.clockBoundMs,
-      order: (tenant) => settings.tenants.find((one) => one.tenant === tenant)?.order ?? [], cellKey: () => undefined,
+      order: (tenant) => settings.tenants.find((one) => one.tenant === tenant)?.order ?? [], tier: (tenant) => settings.tenants.find((one) => one.tenant === tenant)?.tier ?? 'async', cellKey: () => undefined,
     };
     const processes: Process[] = [];
     const process = (name: string, cell: string): Process => {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Blobs, digestOf, openBlobs } from '../../workloads/ledger/blobs.ts';
 import type { NewJob } from '../../workloads/ledger/ledger.ts';
 import { type PeerStore, type ReplicatedBlobs, replicateBlobs } from '../../workloads/ledger/replicated-blobs.ts';
+import { BY_POLICY } from '../../workloads/ledger/replication.ts';
 import { type Cell, type World, caughtUp, connectAll, contents, openCell, startServers, until } from './cells.ts';
 import { TENANT, newJob, testClock } from './engines.ts';
 
@@ -180,8 +181,41 @@ describe('tier sync', () => {
     expect(await a.ledger.verifyAudit()).toMatchObject({ ok: true });
   });
 
-  it('loses nothing to kill -9 of the primary: the promoted standby has every acknowledged job with its message, and the old primary catches up', async () => {
+  it('knows from the rows which tenants a peer has whole, and which ciphertext it still owes', async () => {
+    const whole = (): Promise<string[]> => a.replication.holds('cell-b', [TENANT, 'unhurried']);
     blobs = replicateBlobs({ own: storeA, peers: [peerStore], debts: a.replication.debts, standbys: ['cell-b'], degraded: a.replication.isDegraded });
+    expect(await whole()).toEqual(['unhurried']);
+    expect(await blobs.pay()).toBe(0);
+    await caughtUp([a]);
+    expect(await whole()).toEqual([TENANT, 'unhurried']);
+    const owed = digestOf(new TextEncoder().encode('owed'));
+    await a.ledger.accept(newJob({ messageDigest: owed }), SYNC);
+    await a.replication.debts.owe(owed, ['cell-b']);
+    expect(await whole()).toEqual(['unhurried']);
+    await a.replication.debts.paid('cell-b', [owed]);
+    expect(await whole()).toEqual([TENANT, 'unhurried']);
+    await b.replication.promote('cell-a');
+    await a.ledger.accept(newJob(), { epoch: 1 });
+    expect(await whole()).toEqual(['unhurried']);
+    await b.replication.subscribe('cell-a');
+    expect(await until(async () => { const all = await whole(); return all.length === 2 && all; })).toEqual([TENANT, 'unhurried']);
+  });
+
+  it('by policy it does without the standbys that do not copy only', async () => {
+    await a.replication.degrade(`${BY_POLICY}cell-b away for 5 s`);
+    const without = (): Promise<boolean[]> => Promise.all([a.replication.isDegraded(), a.replication.isDegraded('cell-b')]);
+    await until(async () => (await without()).join() === 'true,false');
+    const { job } = await a.ledger.accept(newJob(), SYNC);
+    expect(await b.ledger.job(TENANT, job.jobId)).toBeDefined();
+    await b.replication.promote('cell-a');
+    await until(async () => (await without()).join() === 'true,true');
+    expect((await a.ledger.accept(newJob(), SYNC)).outcome).toBe('accepted');
+    await b.replication.subscribe('cell-a');
+    await until(() => a.replication.restore().then(() => true));
+    expect(await without()).toEqual([false, false]);
+  });
+
+  it('loses nothing to kill -9 of the primary: the promoted standby has every acknowledged job with its message, and the old primary catches up', async () => {
     const acknowledged: { jobId: string; messageDigest: string }[] = [];
     let killed = false;
     await Promise.all(Array.from({ length: 4 }, async (_, worker) => {

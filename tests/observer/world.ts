@@ -17,7 +17,7 @@ export function random(seed: number): () => number {
 export const CELLS = ['aws', 'azure', 'gcp'] as const;
 export const rulesOf = (options: Partial<EpochRules> = {}): EpochRules => ({
   deployment: 'test', observers: CELLS.map((cell) => ({ cell, url: `http://${cell}`, key: '' })), quorum: 2, leaseMs: 3_000, clockBoundMs: 200,
-  order: () => CELLS, cellKey: () => '', ...options,
+  order: () => CELLS, tier: () => 'async', cellKey: () => '', ...options,
 });
 
 interface Process { readonly config: HolderConfig; state: HolderState; until: number; readonly clock: () => number }

@@ -7,7 +7,7 @@
  *   holding: renews at a third; without a majority it stops serving one clock bound before the end, and asks on
  */
 import { Refusal, refuse } from '../../attestation/refusal.ts';
-import { type EpochGrant, type EpochLease, type EpochPromise, type EpochRules, FORCED_STEP, leaseOf, ms } from '../protocol/epoch.ts';
+import { type EpochGrant, type EpochLease, type EpochPromise, type EpochRules, FORCED_STEP, leaseOf, ms, type Naming } from '../protocol/epoch.ts';
 import type { EpochView } from '../protocol/observer.ts';
 
 export interface HolderConfig {
@@ -37,14 +37,24 @@ export interface HolderState {
   readonly retryAt: number;
   /** The owner's, for this tenant and cell. */
   readonly grant: EpochGrant | undefined;
+  /** See epochs-heirs.ts: what observers may have kept, oldest first; and cells that jobs wait for already, while it is found out whether they have everything. */
+  readonly namings: readonly Named[];
+  readonly candidates: readonly string[];
+  /** Of this process's last naming of the tenant. */
+  readonly lastNaming: number;
 }
 
-export const IDLE: HolderState = { epoch: 0, attemptAt: undefined, promises: [], known: 0, burnt: 0, views: {}, sentAt: {}, freeSince: undefined, retryAt: 0, grant: undefined };
+/** `since`: by observer, the time of its last promise (seconds) before it was looked whether the cells have everything. `unasked`: nobody looked. */
+export interface Named extends Naming { readonly since: Readonly<Record<string, number>>; readonly unasked: boolean }
+
+export const IDLE: HolderState = { epoch: 0, attemptAt: undefined, promises: [], known: 0, burnt: 0, views: {}, sentAt: {}, freeSince: undefined, retryAt: 0, grant: undefined, namings: [], candidates: [], lastNaming: 0 };
+/** What a holder that is none any more forgets. */
+const NO_HEIRS = { namings: [], candidates: [] } as const;
 
 /** Of one tenant, by observer. */
 export interface Plan {
-  readonly ask: readonly { readonly observer: string; readonly epoch: number }[];
-  readonly release: readonly { readonly observer: string; readonly epoch: number; readonly to?: string | undefined }[];
+  readonly ask: readonly { readonly observer: string; readonly epoch: number; readonly heirs?: Naming & { readonly since: number } }[];
+  readonly release: readonly { readonly observer: string; readonly epoch: number; readonly to?: string | undefined; readonly heirs?: Naming }[];
   readonly look: readonly string[];
 }
 
@@ -71,7 +81,7 @@ export function held(config: HolderConfig, state: HolderState, tenant: string, n
   }
 }
 
-const holds = (config: HolderConfig, state: HolderState, tenant: string, now: number): EpochLease | undefined => {
+export const holds = (config: HolderConfig, state: HolderState, tenant: string, now: number): EpochLease | undefined => {
   if (state.promises.length === 0) return undefined;
   try {
     return leaseOf(state.promises.map(({ promise }) => promise), state.grant, config.rules, { tenant, cell: config.cell, now });
@@ -111,16 +121,21 @@ function keepOn(config: HolderConfig, given: HolderState, tenant: string, now: n
   }
   const due = rules.observers.map(({ cell }) => cell).filter((observer) => {
     const own = state.promises.find(({ promise }) => promise.observer === observer && promise.epoch === state.epoch);
-    return (own === undefined || ms(own.promise.exp) - now <= rules.leaseMs - pace.renew) && now - (state.sentAt[observer] ?? Number.NEGATIVE_INFINITY) >= pace.retry;
+    const named = lease === undefined || (own?.promise.heirs?.n ?? 0) >= (state.namings.at(-1)?.n ?? 0);
+    return (own === undefined || !named || ms(own.promise.exp) - now <= rules.leaseMs - pace.renew) && now - (state.sentAt[observer] ?? Number.NEGATIVE_INFINITY) >= pace.retry;
   });
-  return { state: sent(state, due, now), plan: { ...NOTHING, ask: due.map((observer) => ({ observer, epoch: state.epoch })) } };
+  const naming = lease === undefined ? undefined : state.namings.at(-1);
+  return { state: sent(state, due, now), plan: { ...NOTHING, ask: due.map((observer) => ({ observer, epoch: state.epoch, ...asNamed(naming, observer) })) } };
 }
+
+const asNamed = (naming: Named | undefined, observer: string): { heirs?: Naming & { since: number } } =>
+  (naming === undefined ? {} : { heirs: { n: naming.n, cells: naming.cells, since: naming.since[observer] ?? 0 } });
 
 /** No majority in time: that epoch is burnt, so that a late promise is worth nothing, and others need not wait for those that were made. */
 function giveUp({ cell, rules }: HolderConfig, state: HolderState, tenant: string, now: number): { state: HolderState; plan: Plan } {
   const retryAt = now + paces(rules).turn * (1 + rules.order(tenant).indexOf(cell));
   return {
-    state: { ...state, epoch: 0, promises: [], burnt: Math.max(state.burnt, state.epoch), attemptAt: undefined, freeSince: undefined, retryAt, sentAt: {} },
+    state: { ...state, ...NO_HEIRS, epoch: 0, promises: [], burnt: Math.max(state.burnt, state.epoch), attemptAt: undefined, freeSince: undefined, retryAt, sentAt: {} },
     plan: { ...NOTHING, release: rules.observers.map((observer) => ({ observer: observer.cell, epoch: state.epoch })) },
   };
 }
@@ -138,7 +153,7 @@ function standBy(config: HolderConfig, given: HolderState, tenant: string, now: 
   const { rules, cell } = config;
   const pace = paces(rules);
   const fresh = Object.values(given.views).filter(({ at }) => now - at <= pace.fresh);
-  const free = fresh.filter(({ view, at }) => view.cell === cell || at + view.leftMs <= now);
+  const free = fresh.filter(({ view, at }) => view.cell === cell || (at + view.leftMs <= now && view.heirs?.includes(cell) !== false));
   const grant = grantFor(given, now);
   const granted = grant !== undefined && grant.epoch > Math.max(given.known, given.burnt);
   const forced = !granted && forcedElsewhere(config, given, Math.max(0, ...free.map(({ view }) => view.epoch)), now);
@@ -152,8 +167,10 @@ function standBy(config: HolderConfig, given: HolderState, tenant: string, now: 
     const goOn = top !== undefined && top.cell === cell && !top.released && top.epoch >= state.known && top.epoch > state.burnt;
     const epoch = granted ? grant.epoch : goOn ? top.epoch : Math.max(state.known, state.burnt) + 1;
     const observers = rules.observers.map((observer) => observer.cell);
-    state = sent({ ...state, epoch, attemptAt: now, freeSince: undefined, promises: [] }, observers, now);
-    return { state, plan: { ...NOTHING, ask: observers.map((observer) => ({ observer, epoch })) } };
+    // Whom the owner has go on need not be an heir; it leaves the tenant to nobody, until it has found one.
+    const namings = granted ? [{ n: state.lastNaming + 1, cells: [], since: {}, unasked: false }] : [];
+    state = sent({ ...state, namings, candidates: [], lastNaming: state.lastNaming + namings.length, epoch, attemptAt: now, freeSince: undefined, promises: [] }, observers, now);
+    return { state, plan: { ...NOTHING, ask: observers.map((observer) => ({ observer, epoch, ...asNamed(namings[0], observer) })) } };
   }
   const look = rules.observers.map((observer) => observer.cell).filter((observer) => now - (state.sentAt[observer] ?? Number.NEGATIVE_INFINITY) >= pace.look);
   return { state: sent(state, look, now), plan: { ...NOTHING, look } };
@@ -161,7 +178,7 @@ function standBy(config: HolderConfig, given: HolderState, tenant: string, now: 
 
 /** How many cells come before this one: who let it run out is taken for ill and not waited for, who gave it back comes last. */
 function rank({ cell, rules }: HolderConfig, tenant: string, top: EpochView | undefined): number {
-  let order = rules.order(tenant);
+  let order = rules.order(tenant).filter((one) => one === cell || top?.heirs?.includes(one) !== false);
   if (top?.cell === cell && !top.released) return 0;
   if (top?.cell !== undefined && top.cell !== cell) order = order.filter((one) => one !== top.cell);
   if (top?.released === true && top.cell !== undefined && rules.order(tenant).includes(top.cell)) order = [...order.filter((one) => one !== top.cell), top.cell];
@@ -181,7 +198,7 @@ export function absorb(config: HolderConfig, given: HolderState, tenant: string,
   let state = given;
   if (promise !== undefined && usable(config, state, tenant, observer, promise.promise, now)) {
     const before = state.promises.find((one) => one.promise.observer === observer && one.promise.epoch === promise.promise.epoch);
-    if (before === undefined || before.promise.exp < promise.promise.exp) {
+    if (before === undefined || before.promise.exp < promise.promise.exp || (before.promise.heirs?.n ?? 0) < (promise.promise.heirs?.n ?? 0)) {
       state = { ...state, promises: [...state.promises.filter((one) => one !== before), promise], known: Math.max(state.known, promise.promise.epoch) };
     }
   }
@@ -190,7 +207,7 @@ export function absorb(config: HolderConfig, given: HolderState, tenant: string,
   state = { ...state, known: Math.max(state.known, told.epoch), views: { ...state.views, [observer]: { view: told, at: now } } };
   const lost = denied !== undefined && state.epoch !== 0 && denied.epoch >= state.epoch && holds(config, state, tenant, now) === undefined;
   // Somebody else has it, or this very epoch was given back: stand by. What observers promised meanwhile ends by itself.
-  if (lost) state = { ...state, burnt: Math.max(state.burnt, state.epoch), epoch: 0, attemptAt: undefined, promises: [], freeSince: undefined, retryAt: Math.max(state.retryAt, now + paces(rules).retry), sentAt: {} };
+  if (lost) state = { ...state, ...NO_HEIRS, burnt: Math.max(state.burnt, state.epoch), epoch: 0, attemptAt: undefined, promises: [], freeSince: undefined, retryAt: Math.max(state.retryAt, now + paces(rules).retry), sentAt: {} };
   return state;
 }
 
@@ -205,7 +222,7 @@ export function giveBack(config: HolderConfig, state: HolderState, tenant: strin
   const epochs = [...new Set([state.epoch, ...state.promises.map(({ promise }) => promise.epoch)])].filter((epoch) => epoch > 0).sort((a, b) => a - b);
   const release = epochs.flatMap((epoch) => rules.observers.map(({ cell }) => ({ observer: cell, epoch, ...(to === undefined ? {} : { to }) })));
   const next: HolderState = {
-    ...IDLE, known: state.known, burnt: Math.max(state.burnt, state.epoch, ...epochs), grant: undefined,
+    ...IDLE, lastNaming: state.lastNaming + 1, known: state.known, burnt: Math.max(state.burnt, state.epoch, ...epochs), grant: undefined,
     // Old looks still under way would say that this cell has it.
     retryAt: now + rules.leaseMs + paces(rules).turn * rules.order(tenant).length,
   };

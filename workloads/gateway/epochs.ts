@@ -1,15 +1,17 @@
 /** Holds this cell's epochs: runs the pure holder (epochs-core.ts) against the observers, and says for each request whether the cell may serve it. */
 import { b64u, fromB64u, randomBytes } from '../../attestation/bytes.ts';
-import { Refusal, refuse } from '../../attestation/refusal.ts';
+import { refuse } from '../../attestation/refusal.ts';
 import type { HeldTenant, Ledger } from '../ledger/ledger.ts';
+import type { Replication } from '../ledger/replication.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
-import { type EpochPromise, type EpochRules, epochRules, ms, verifyGrant, verifyPromise } from '../protocol/epoch.ts';
-import { parseJson, request } from '../protocol/http-client.ts';
+import { type EpochRules, epochRules, ms, verifyGrant } from '../protocol/epoch.ts';
 import type { SigningKey } from '../protocol/jws.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
 import type { EpochProof, TenantEpoch } from '../protocol/messages.ts';
-import { EPOCHS_PATH, MAX_TENANTS, type ObserverAnswer, observerAnswerSchema, type ObserverRequest } from '../protocol/observer.ts';
+import { type Asking, askObservers } from './epochs-ask.ts';
 import { absorb, giveBack, held, type HolderConfig, type HolderState, IDLE, paces, plan, type Plan } from './epochs-core.ts';
+import { leaveTo, waitsFor } from './epochs-heirs.ts';
+import { HeirSearch } from './epochs-search.ts';
 import type { PhaseLog } from './phases.ts';
 import type { OwnerDocuments } from './policy.ts';
 
@@ -22,6 +24,8 @@ export interface EpochsOptions {
   /** A cell that cannot work does not ask for epochs: what it has runs out, and another one takes over. */
   readonly healthy: () => Promise<boolean>;
   readonly phases?: Pick<PhaseLog, 'note'> | undefined;
+  /** How heirs of tenants of tier sync are found. Without it they have none. */
+  readonly replication?: Pick<Replication, 'state' | 'holds'> | undefined;
   /** Whether this cell could work for the tenant: has its keys. Default: yes. */
   readonly ready?: ((tenant: string) => Promise<boolean>) | undefined;
   /** Addresses of observers, by cell, where they are not those of the directory. */
@@ -33,7 +37,6 @@ export interface EpochsOptions {
 /** What a request is served under. */
 export interface Served { readonly tenant: string; readonly epoch: number; /** Epoch ms; absent without observers. */ readonly until?: number; readonly proof?: EpochProof }
 
-const ANSWER_BYTES = 16 << 20;
 const TENANTS_MS = 1_000;
 const MIN_TICK_MS = 20;
 
@@ -44,6 +47,8 @@ export class Epochs {
   readonly #grants = new Map<string, string>();
   /** Epochs under which what the cells before had leased is due again. */
   readonly #taken = new Map<string, number>();
+  readonly #asking: Asking;
+  readonly #heirs: HeirSearch;
   #parsed: { readonly jws: string; readonly rules: EpochRules | undefined } | undefined;
   #tenants: readonly string[] = [];
   #tenantsAt = Number.NEGATIVE_INFINITY;
@@ -54,6 +59,16 @@ export class Epochs {
 
   constructor(options: EpochsOptions) {
     this.#options = options;
+    const { cell: { cell }, key, observers, replication, now, log } = options;
+    this.#heirs = new HeirSearch({ cell, replication, states: this.#states, now, log });
+    this.#asking = {
+      cell, instance: this.#instance, key, observers, now, log,
+      take: (tenant, observer, answer) => {
+        const rules = this.#parsed?.rules;
+        const state = this.#states.get(tenant);
+        if (rules !== undefined && state !== undefined) this.#states.set(tenant, absorb(this.#config(rules), state, tenant, observer, answer, now()));
+      },
+    };
   }
 
   /** `undefined`: no observers, nothing is leased. @throws Refusal EPOCH_ABSENT, DIRECTORY_ROLLBACK, DIRECTORY_EXPIRED where there must be some */
@@ -92,6 +107,21 @@ export class Epochs {
     if (now.epoch !== epoch) refuse('EPOCH_EXPIRED', 'epoch.exp', 'The epoch ended meanwhile: repeat the request.', { have: String(epoch), need: String(now.epoch) });
   }
 
+  /**
+   * Cells that must have a job of a tenant of tier sync before it is acknowledged, for they may take over; empty: none may, or there are no observers.
+   * @param waited after the effect: those that have it. Whoever was named meanwhile lacks it
+   * @throws Refusal EPOCH_QUORUM
+   */
+  async heirs(tenant: string, waited?: readonly string[]): Promise<readonly string[]> {
+    const rules = await this.rules();
+    if (rules === undefined) return [];
+    const heirs = waitsFor(this.#config(rules), this.#states.get(tenant) ?? IDLE, tenant, this.#options.now());
+    if (heirs === undefined || (waited !== undefined && !heirs.every((cell) => waited.includes(cell)))) {
+      refuse('EPOCH_QUORUM', 'epoch.heirs', 'The observers are just being told which cell may take over: repeat the request.', { have: waited?.join(', ') ?? 'nobody named yet', need: heirs?.join(', ') ?? 'a majority that knows' });
+    }
+    return heirs;
+  }
+
   /** Tenants to lease jobs of; `undefined`: of all, there are no observers. */
   async heldTenants(): Promise<HeldTenant[] | undefined> {
     const rules = await this.rules();
@@ -122,7 +152,14 @@ export class Epochs {
       this.#states.set(tenant, state);
       return [tenant, plan];
     });
-    await this.#send(rules, plans);
+    // Nothing more is acknowledged: whoever has everything now may have it, not only the heir of before.
+    await Promise.all(plans.map(async (one) => {
+      const [tenant, plan] = one;
+      const state = this.#states.get(tenant) ?? IDLE;
+      const heirs = rules.tier(tenant) === 'sync' ? await this.#heirs.complete(rules, tenant, to).catch(() => []) : [];
+      if (heirs.length > 0) one[1] = leaveTo(plan, state, heirs);
+    }));
+    await askObservers(this.#asking, rules, plans);
   }
 
   /** An owner's grant for this cell: stands in for one observer. @throws Refusal EPOCH_SIGNATURE, EPOCH_FORMAT, EPOCH_DEPLOYMENT, EPOCH_CELL, EPOCH_EXPIRED */
@@ -186,8 +223,9 @@ export class Epochs {
       this.#tell(tenant, state, next.state);
       if (next.plan.ask.length + next.plan.look.length + next.plan.release.length > 0) plans.push([tenant, next.plan]);
     }
-    void this.#send(rules, plans);
+    void askObservers(this.#asking, rules, plans);
     await this.#takeOver(rules);
+    this.#heirs.look(config, this.#tenants.filter((tenant) => this.#epochNow(rules, tenant) !== undefined));
     return Math.max(MIN_TICK_MS, paces(rules).look / 4);
   }
 
@@ -243,57 +281,9 @@ export class Epochs {
     const count = await ledger.takeOver(fresh);
     for (const { tenantId, epoch } of fresh) {
       this.#taken.set(tenantId, epoch);
+      this.#heirs.hurry(tenantId);
       phases?.note('promote', tenantId, epoch);
     }
     log.info('epochs held', { cell: this.#options.cell.cell, count_jobs: count });
-  }
-
-  async #send(rules: EpochRules, plans: readonly (readonly [string, Plan])[]): Promise<void> {
-    const { cell: { cell }, log } = this.#options;
-    await Promise.all(rules.observers.map(async ({ cell: observer, url }) => {
-      for (let at = 0; at < plans.length; at += MAX_TENANTS / 4) {
-        const some = plans.slice(at, at + MAX_TENANTS / 4);
-        const of = <K extends 'ask' | 'release'>(kind: K) => some.flatMap(([tenant, one]) => (one[kind] as Plan[K]).filter((each) => each.observer === observer).map(({ observer: _, ...rest }) => ({ tenant, ...rest })));
-        const body: ObserverRequest = {
-          observer, cell, instance: this.#instance, ask: of('ask'), release: of('release') as ObserverRequest['release'], look: some.flatMap(([tenant, { look }]) => (look.includes(observer) ? [tenant] : [])),
-        };
-        if (body.ask.length + body.release.length + body.look.length === 0) continue;
-        try {
-          await this.#take(rules, observer, await this.#ask(rules, this.#options.observers?.[observer] ?? url, body));
-        } catch (error) {
-          log.warn('observer not reached', { where: observer, ...errorFields(error) });
-        }
-      }
-    }));
-  }
-
-  async #ask(rules: EpochRules, url: string, body: ObserverRequest): Promise<ObserverAnswer> {
-    const { key, now } = this.#options;
-    const proves = body.ask.length + body.release.length > 0;
-    if (proves && key === undefined) throw new Error('this cell has no key to prove its requests with');
-    const answer = await request(new URL(url).origin, {
-      method: 'POST', path: EPOCHS_PATH, body, now: seconds(now), timeoutMs: Math.max(200, paces(rules).attempt), maxBytes: ANSWER_BYTES, ...(proves && key !== undefined ? { proof: { key: key.privateKey } } : {}),
-    });
-    return parseJson(observerAnswerSchema, answer);
-  }
-
-  async #take(rules: EpochRules, observer: string, answer: ObserverAnswer): Promise<void> {
-    const { now, log } = this.#options;
-    const config = this.#config(rules);
-    const put = (tenant: string, what: Parameters<typeof absorb>[4]): void => {
-      this.#states.set(tenant, absorb(config, this.#states.get(tenant) ?? IDLE, tenant, observer, what, now()));
-    };
-    await Promise.all(answer.promises.map(async (jws) => {
-      let promise: EpochPromise;
-      try {
-        promise = await verifyPromise(jws, rules);
-      } catch (error) {
-        log.warn('promise refused', { where: observer, codes: error instanceof Refusal ? error.codes : [] });
-        return;
-      }
-      if (this.#states.has(promise.tenant)) put(promise.tenant, { promise: { promise, jws } });
-    }));
-    for (const denied of answer.denied) if (this.#states.has(denied.tenant)) put(denied.tenant, { denied });
-    for (const view of answer.views) if (this.#states.has(view.tenant)) put(view.tenant, { view });
   }
 }

@@ -47,12 +47,13 @@ async function wrappedTo(core: Core, tenantId: string, message: ParsedMessage): 
   return usable.id;
 }
 
-/** How far a tenant's job must have got before it is acknowledged: by the owner's directory, to the next cell of the tenant's order. */
-async function placement({ cell, documents, standbys }: Core, tenantId: string): Promise<{ tier: Tier; standby?: string }> {
+/** How far a tenant's job must have got before it is acknowledged: by the owner's directory, to every cell that may take over; where none is named, to the next of the tenant's order. */
+async function placement({ cell, documents, epochs, standbys }: Core, tenantId: string): Promise<{ tier: Tier; standby?: string | readonly string[] }> {
   const orders = documents.knownDirectory?.directory.tenants ?? [];
   const entry = orders.find(({ tenant }) => tenant === tenantId) ?? orders.find(({ tenant }) => tenant === '*');
   const others = (entry?.order ?? []).filter((name) => name !== cell.cell);
-  const standby = entry?.tier === 'sync' ? await standbys.of(others) : others[0];
+  const heirs = entry?.tier === 'sync' ? await epochs.heirs(tenantId) : [];
+  const standby = heirs.length > 0 ? heirs : entry?.tier === 'sync' ? await standbys.of(others) : others[0];
   return { tier: entry?.tier ?? 'async', ...(standby === undefined ? {} : { standby }) };
 }
 
@@ -80,6 +81,7 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
       const served = await core.epochs.require(tenantId);
       const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId }, { epoch: served.epoch, ...place });
       await core.epochs.requireStill(served);
+      if (place.tier === 'sync') await core.epochs.heirs(tenantId, [place.standby ?? []].flat());
       if (outcome === 'conflict') {
         throw new CccError('JOB_CONFLICT', 'Make a new job_id for another picture.', { detail: `The first message of this job has SHA-256 ${job.messageDigest}, this one ${messageDigest}` });
       }

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Blobs } from '../ledger/blobs.ts';
-import { type Replication, openReplication } from '../ledger/replication.ts';
+import { BY_POLICY, type Replication, openReplication } from '../ledger/replication.ts';
 import { type ReplicatedBlobs, replicateBlobs } from '../ledger/replicated-blobs.ts';
 import type { Clock } from '../protocol/clock.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
@@ -27,8 +27,8 @@ export const peersSchema = z.strictObject({
     gateway: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/$/, '')),
   })).min(1).max(8),
   /**
-   * The operator's policy for a lost standby: once one has been away for so long, jobs of tier sync are acknowledged without, with an alarm, until all are back. Absent: they are
-   * refused (503) for as long as it takes.
+   * The operator's policy for a lost standby: once one has been away for so long, jobs of tier sync are acknowledged without it, with an alarm, until all are back; those that copy are
+   * waited for as before. Absent: they are refused (503) for as long as it takes.
    */
   degradeAfterSeconds: z.number().min(1).max(86_400).optional(),
   /** Where observers are reached from here, by their cells, where that is not the address in the owner's directory. Whom to believe is the directory's word. */
@@ -42,7 +42,6 @@ const RETRY_MS = 1_000;
 const PUT_MS = 2_000;
 /** Bytes without a job are swept only while every peer is heard: the job's row may be on its way. */
 const HEARD_MS = 60_000;
-const BY_POLICY = 'by policy: ';
 
 export interface Peers {
   /** Origins of internal listeners, by cell. */

@@ -100,7 +100,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const gateways = options.peers?.gateways;
   const keyed = gateways === undefined ? undefined : new KeyedTenants(ledger, cell.cell);
   const phases = new PhaseLog({ cell: cell.cell, now, write: options.onPhase });
-  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, phases, now, log, ...(keyed === undefined ? {} : { ready: (tenant: string) => keyed.has(tenant) }) });
+  const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, replication: options.peers?.replication, phases, now, log, ...(keyed === undefined ? {} : { ready: (tenant: string) => keyed.has(tenant) }) });
   const core: Core = {
     cell, configDigest, now, limits, log, ledger, store, zones: new Zones(ledger), documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),

@@ -21,8 +21,8 @@ export interface PeerStore {
 export interface PutHow {
   /** Default `async`. */
   readonly tier?: Tier;
-  /** Peer that must have it for `sync`; all standbys unless told. */
-  readonly standby?: string;
+  /** Peer, or peers, that must have it for `sync`; all standbys unless told. */
+  readonly standby?: string | readonly string[];
   /** For this cell only: no job's. */
   readonly local?: boolean;
 }
@@ -42,8 +42,8 @@ export interface ReplicatedBlobsOptions {
   readonly debts: Debts;
   /** Peers that `sync` waits for. */
   readonly standbys: readonly string[];
-  /** By explicit act, jobs are acknowledged without their standby now. */
-  readonly degraded: () => Promise<boolean>;
+  /** By explicit act, jobs are acknowledged without this standby now; without a name: without some. */
+  readonly degraded: (standby?: string) => Promise<boolean>;
 }
 
 const BATCH = 16;
@@ -101,8 +101,10 @@ export function replicateBlobs({ own, peers, debts, standbys, degraded }: Replic
       const digest = await own.put(data);
       if (local) return digest;
       await debts.owe(digest, names);
-      const waited = tier === 'sync' && !await degraded() ? (standby === undefined ? standbys : [standby]) : [];
-      if (tier === 'sync' && waited.length === 0 && !await degraded()) throw new LedgerError('BLOB_PEER', 'No standby is set up.');
+      const wanted = tier === 'sync' ? [standby ?? standbys].flat() : [];
+      if (tier === 'sync' && wanted.length === 0 && !await degraded()) throw new LedgerError('BLOB_PEER', 'No standby is set up.');
+      const without = await Promise.all(wanted.map((name) => degraded(name)));
+      const waited = wanted.filter((_, i) => without[i] === false);
       await Promise.all(waited.map((name) => confirmedBy(peers.find((peer) => peer.name === name), digest, data)));
       for (const peer of peers) if (!waited.includes(peer.name)) paying(peer).catch(() => {});
       return digest;

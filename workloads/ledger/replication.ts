@@ -15,9 +15,10 @@ import { appendAudit } from './audit.ts';
 import { type Context, openKysely, openPool, transact } from './database.ts';
 import { LedgerError, LedgerUnavailable } from './errors.ts';
 import type { Tier } from './ledger.ts';
+import { tenantsWhole } from './replication/complete.ts';
 import { type Debts, openDebts } from './replication/debts.ts';
 import { beat, conflicts, heardAt, outgoing } from './replication/lag.ts';
-import { openServer } from './replication/server.ts';
+import { openServer, visit } from './replication/server.ts';
 import { nameStandbys, openStandby } from './replication/standby.ts';
 import { type Incoming, type Peer, drain, forgetSlot, incoming, markWhole, publish, subscribe, unsubscribe } from './replication/subscriptions.ts';
 import type { Clock } from '../protocol/clock.ts';
@@ -90,16 +91,21 @@ export interface Replication {
   state(): Promise<ReplicationState>;
   /** Whether every peer's beats of the last `ms` are here: what no job here names is then of no job there either. By the peers' clocks. */
   heardAll(ms: number): Promise<boolean>;
-  /** Whether jobs of tier sync are acknowledged without a standby now. */
-  isDegraded(): Promise<boolean>;
+  /** Whether jobs of tier sync are acknowledged without this standby now; without a name: without some. */
+  isDegraded(standby?: string): Promise<boolean>;
+  /** Of these tenants, those of which a peer has every job that is here when this is called. @throws LedgerUnavailable */
+  holds(peer: string, tenants: readonly string[]): Promise<string[]>;
   /** Ciphertext that peers lack. */
   readonly debts: Debts;
   /** Before a job is accepted. @throws LedgerError REPLICATION_LAG beyond the bound, if it refuses */
   admit(tier: Tier): Promise<void>;
-  /** After a job of tier `sync` was accepted, or was found: the standby has it. @throws LedgerUnavailable */
-  reached(standby?: string): Promise<void>;
+  /** After a job of tier `sync` was accepted, or was found: the standby has it, or all of them. @throws LedgerUnavailable */
+  reached(standby?: string | readonly string[]): Promise<void>;
   close(): Promise<void>;
 }
+
+/** How the reason begins where the operator's policy, not the operator, does without standbys: then only without those that do not copy. */
+export const BY_POLICY = 'by policy: ';
 
 const PATIENCE_MS = 2_000;
 const PROMOTE_MS = 3_000;
@@ -133,13 +139,15 @@ export function openReplication({ url, peerUrl, cell, peers, standbys = [], pati
     const [out, { state, whole, errors }, heard] = await Promise.all([outgoing(server, cell, name, now), incoming(server, cell, name), heardAt(server, name)]);
     return { peer: name, ...out, synced: out.state === 'streaming' && out.lagSeconds === 0, incoming: { state, whole, errors, heardAt: heard } };
   };
-  let looked: { at: number; worst: PeerState | undefined } | undefined;
-  const look = async (): Promise<PeerState | undefined> => {
-    if (looked === undefined || performance.now() - looked.at > LOOK_MS) {
-      const at = performance.now();
-      looked = { at, worst: (await Promise.all(peers.map(peerState))).find(beyond) };
-    }
-    return looked.worst;
+  let looked: { at: number; states: Promise<PeerState[]> } | undefined;
+  const look = (): Promise<PeerState[]> => {
+    if (looked === undefined || performance.now() - looked.at > LOOK_MS) looked = { at: performance.now(), states: Promise.all(peers.map(peerState)) };
+    return looked.states;
+  };
+  const without = async (name?: string): Promise<boolean> => {
+    const mode = await degraded();
+    if (mode === undefined || name === undefined || !mode.reason.startsWith(BY_POLICY)) return mode !== undefined;
+    return !(await look()).some(({ peer, state }) => peer === name && state === 'streaming');
   };
 
   return {
@@ -180,17 +188,21 @@ export function openReplication({ url, peerUrl, cell, peers, standbys = [], pati
       return { peers: states, degraded: mode, conflicts: split, alarms };
     },
     heardAll: async (ms) => (await Promise.all(peers.map(({ name }) => heardAt(server, name)))).every((at) => at !== undefined && now() - at <= ms),
-    isDegraded: async () => await degraded() !== undefined,
+    isDegraded: without,
+    holds: (peer, tenants) => visit(peerOf(peer).url, (there) => tenantsWhole(server, there, peer, tenants)),
     debts: openDebts(server, now),
     async admit(tier) {
       if (lag?.beyond !== 'refuse' || (tier === 'sync' && await degraded() === undefined)) return;
-      const worst = await look();
+      const worst = (await look()).find(beyond);
       if (worst !== undefined) throw new LedgerError('REPLICATION_LAG', `${worst.peer} is ${worst.lagBytes ?? 'unknown'} bytes and ${worst.lagSeconds ?? 'unknown'} s behind; at most ${lag.bytes} bytes and ${lag.seconds} s are allowed.`);
     },
-    async reached(name) {
-      if (await degraded() !== undefined) return;
-      if (name !== undefined && !peers.some((peer) => peer.name === name)) throw new LedgerUnavailable(new LedgerError('STANDBY_ABSENT', `The standby ${name} is no peer of ${cell}.`));
-      await standby.reached(name === undefined ? undefined : [name]);
+    async reached(named) {
+      const all = [named ?? standbys].flat();
+      const skipped = await Promise.all(all.map(without));
+      if (all.length === 0 ? await without() : !skipped.includes(false)) return;
+      const stranger = all.find((name) => !peers.some((peer) => peer.name === name));
+      if (stranger !== undefined) throw new LedgerUnavailable(new LedgerError('STANDBY_ABSENT', `The standby ${stranger} is no peer of ${cell}.`));
+      await standby.reached(all.filter((_, i) => skipped[i] === false));
     },
     async close() {
       await Promise.all([standby.close(), server.close(), db.destroy()]);

@@ -5,6 +5,7 @@
 import { Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import { z } from 'zod';
 import { openPool } from '../ledger/database.ts';
+import { namingSchema } from '../protocol/epoch.ts';
 import type { Row } from './core.ts';
 
 interface Tables {
@@ -19,6 +20,7 @@ const CHUNK = 2_000;
 const rowSchema: z.ZodType<Row> = z.strictObject({
   tenant: z.string(), epoch: z.number().int(), cell: z.string(), to: z.string().optional(), at: z.number(),
   instances: z.record(z.string(), z.strictObject({ epoch: z.number().int(), exp: z.number(), released: z.boolean() })),
+  named: z.strictObject({ cell: z.string(), by: z.record(z.string(), namingSchema.extend({ exp: z.number() })) }).optional(),
 });
 
 export interface Store {

@@ -1,7 +1,7 @@
 /**
  * Which cell may work for a tenant now. An observer's promise and an owner's grant are compact JWS (EdDSA); times in seconds, up to three decimals:
  *
- *   ccc-epoch-promise+jws   {tenant, cell, epoch, instance, observer, iat, exp}     signed by the observer's key of the cell directory, `kid` its cell
+ *   ccc-epoch-promise+jws   {tenant, cell, epoch, instance, observer, iat, exp, heirs?}     signed by the observer's key of the cell directory, `kid` its cell
  *   ccc-epoch-grant+jws     {deployment, tenant, cell, epoch, iat, exp}             signed by the owner; stands in for one promise
  *
  * A lease is promises of a majority of the observers for one (tenant, cell, epoch). It ends with the shortest of the best majority, and whoever relies on
@@ -26,7 +26,18 @@ export const epochNumber = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 /** A process of the holding cell; a restarted one is another. */
 export const instanceName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
-export const promiseSchema = z.strictObject({ tenant: tenantId, cell: cellName, epoch: epochNumber, instance: instanceName, observer: cellName, iat: seconds, exp: seconds });
+/**
+ * The cells that a holder leaves its tenant to, should it fail: each has every job that it acknowledged. A process numbers its namings, so that one that comes
+ * late changes nothing.
+ */
+export const namingSchema = z.strictObject({ n: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER), cells: z.array(cellName).max(8).readonly() });
+export interface Naming { readonly n: number; readonly cells: readonly string[] }
+
+export const promiseSchema = z.strictObject({
+  tenant: tenantId, cell: cellName, epoch: epochNumber, instance: instanceName, observer: cellName, iat: seconds, exp: seconds,
+  /** What this observer has kept: the number of this process's last naming (0: none), and who may take over by all that were named. Absent: nobody ever named any, anybody of the order may. */
+  heirs: namingSchema.optional(),
+});
 export type EpochPromise = z.infer<typeof promiseSchema>;
 export const grantSchema = z.strictObject({ deployment: z.string().min(1).max(64), tenant: tenantId, cell: cellName, epoch: epochNumber, iat: seconds, exp: seconds });
 export type EpochGrant = z.infer<typeof grantSchema>;
@@ -40,6 +51,7 @@ export interface EpochRules {
   readonly clockBoundMs: number;
   /** Cells that may hold the tenant's epoch, first choice first; empty: none may. */
   readonly order: (tenant: string) => readonly string[];
+  readonly tier: (tenant: string) => 'sync' | 'async';
   /** The cell's raw Ed25519 key, base64url, for its requests to observers. */
   readonly cellKey: (cell: string) => string | undefined;
 }
@@ -48,12 +60,13 @@ export interface EpochRules {
 export function epochRules(directory: CellDirectory): EpochRules | undefined {
   const observers = directory.cells.flatMap(({ name, observer }) => (observer === undefined ? [] : [{ cell: name, ...observer }]));
   if (observers.length === 0) return undefined;
-  const orders = new Map(directory.tenants?.map(({ tenant, order }) => [tenant, order]));
+  const tenants = new Map(directory.tenants?.map((entry) => [entry.tenant, entry]));
   const keys = new Map(directory.cells.map(({ name, key }) => [name, key]));
   return {
     deployment: directory.deployment, observers, quorum: Math.floor(observers.length / 2) + 1,
     leaseMs: Math.round((directory.leaseSeconds ?? 0) * 1000), clockBoundMs: Math.round((directory.clockBoundSeconds ?? 0) * 1000),
-    order: (tenant) => orders.get(tenant) ?? orders.get('*') ?? [],
+    order: (tenant) => (tenants.get(tenant) ?? tenants.get('*'))?.order ?? [],
+    tier: (tenant) => (tenants.get(tenant) ?? tenants.get('*'))?.tier ?? 'async',
     cellKey: (cell) => keys.get(cell),
   };
 }

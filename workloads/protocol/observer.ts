@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { compactJws, cellName, tenantId } from './wire.ts';
-import { epochNumber, instanceName } from './epoch.ts';
+import { epochNumber, instanceName, namingSchema } from './epoch.ts';
 
 export const EPOCHS_PATH = '/v1/epochs';
 export const MAX_TENANTS = 10_000;
@@ -14,10 +14,13 @@ export const observerRequestSchema = z.strictObject({
   observer: cellName,
   cell: cellName,
   instance: instanceName,
-  /** Promise this epoch to this cell. */
-  ask: z.array(z.strictObject({ tenant: tenantId, epoch: epochNumber })).max(MAX_TENANTS),
+  /**
+   * Promise this epoch to this cell. `heirs`: by one that has had a lease of it, whom it leaves the tenant to; others get no promise then. `since`: it was found that
+   * they have everything after this observer's promise of that time (seconds, its `iat`), so processes of this cell that ended before no longer count.
+   */
+  ask: z.array(z.strictObject({ tenant: tenantId, epoch: epochNumber, heirs: namingSchema.extend({ since: z.number().min(0) }).optional() })).max(MAX_TENANTS),
   /** The instance relies no longer on promises of this epoch. `to`: the cell that shall have it next. */
-  release: z.array(z.strictObject({ tenant: tenantId, epoch: epochNumber, to: cellName.optional() })).max(MAX_TENANTS),
+  release: z.array(z.strictObject({ tenant: tenantId, epoch: epochNumber, to: cellName.optional(), heirs: namingSchema.optional() })).max(MAX_TENANTS),
   look: z.array(tenantId).max(MAX_TENANTS),
 }).refine(({ ask, release, look }) => ask.length + release.length + look.length <= MAX_TENANTS, `at most ${MAX_TENANTS} tenants in one request`);
 export type ObserverRequest = z.infer<typeof observerRequestSchema>;
@@ -34,10 +37,12 @@ export const epochViewSchema = z.strictObject({
   to: cellName.optional(),
   /** It was given back, not run out. */
   released: z.boolean(),
+  /** Who may have it next; absent: anybody of the tenant's order. */
+  heirs: z.array(cellName).optional(),
 });
 export type EpochView = z.infer<typeof epochViewSchema>;
 
-export const EPOCH_DENIALS = ['EPOCH_HELD', 'EPOCH_LOW', 'EPOCH_CELL', 'EPOCH_INSTANCES', 'EPOCH_CLOCK'] as const;
+export const EPOCH_DENIALS = ['EPOCH_HELD', 'EPOCH_LOW', 'EPOCH_CELL', 'EPOCH_INSTANCES', 'EPOCH_CLOCK', 'EPOCH_HEIR', 'EPOCH_STEP'] as const;
 export type EpochDenial = (typeof EPOCH_DENIALS)[number];
 
 export const observerAnswerSchema = z.strictObject({
