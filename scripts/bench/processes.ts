@@ -42,3 +42,9 @@ export async function memoryMiB(pid: number): Promise<{ readonly rss: number; re
   }));
   return { rss: sizes.reduce((n, s) => n + s.rss, 0), pss: sizes.reduce((n, s) => n + s.pss, 0) };
 }
+
+/** The most that each process of the tree ever had resident (VmHWM), added up over those that live now. MiB. */
+export async function highWaterMiB(pid: number): Promise<number> {
+  const peaks = await Promise.all((await tree(pid)).map(async (s) => Number(/^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${s.pid}/status`, 'latin1').catch(() => ''))?.[1] ?? 0)));
+  return peaks.reduce((n, kib) => n + kib, 0) / 1024;
+}
