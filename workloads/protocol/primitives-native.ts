@@ -9,7 +9,6 @@ import { bytes, concat, fromHex } from '../../attestation/bytes.ts';
 import { useSchedule } from './hpke.ts';
 import { type Primitives, Ready, usePrimitives, webPrimitives } from './primitives.ts';
 import { useNativeSha256 } from './sha256-native.ts';
-import { useNativeSignatures } from './signatures-native.ts';
 import { useNativeXWing } from './xwing-native.ts';
 
 const TAG = 16;
@@ -95,7 +94,6 @@ export class NativeGcm extends Aes256Gcm {
 /** Called once when a process starts. */
 export function useNativeCrypto(): void {
   useNativeSha256();
-  useNativeSignatures();
   usePrimitives(nativePrimitives);
   useSchedule(() => ({ kdf: new NativeHkdf(), aead: new NativeGcm() }));
   useNativeXWing();
