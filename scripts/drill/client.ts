@@ -29,7 +29,6 @@ const BY_NAME = 5;
 const AT_ONCE = 4;
 const AUDIENCE = 'ccc-drill';
 
-/** What a client knows of a cell. */
 type FleetCell = Pick<WholeCell, 'name' | 'url' | 'cell'>;
 
 export interface ClientOptions {

@@ -66,7 +66,8 @@ export class Matrix {
   }
 }
 
-const PREVIOUS = 'counter@previous';
+/** Ids of references to the image before this one. */
+export const PREVIOUS = 'counter@previous';
 type References = OwnerPolicyContent['roles']['counter']['references'];
 
 /** The image before this one: as good as the present one for as long as the owner names it. */

@@ -227,6 +227,8 @@ export interface Remembered {
   readonly first: Answer;
   /** With the session and the epochs that it got then. */
   again(): Promise<Answer>;
+  /** With the session that it got then, and the cell's epochs of now, or the last that it was shown. */
+  renewed(): Promise<Answer>;
   /** From evidence on, with the epochs that it got then: an honest counter of a cell that does not know that its time is over. */
   anew(): Promise<Answer>;
 }
@@ -237,9 +239,17 @@ export async function remembered({ target, wanted }: MatrixInput, registersOf: (
   const session = await counter.attest();
   const epochs = await counter.epochs(session, wanted.tenant);
   const next = (): Wanted => ({ ...wanted });
+  let latest = epochs;
+  /** An epoch that has run out says nothing of the session: then it is the gateway's refusal to show a newer one to it that counts. */
+  const renewed = async (): Promise<Answer> => {
+    const shown = await denied(async () => { latest = await counter.epochs(session, wanted.tenant); return { actual: 'released' }; });
+    const answer = await denied(() => counter.release(session.session, next(), latest));
+    return answer.code?.startsWith('EPOCH_') === true && shown.actual === 'denied' ? shown : answer;
+  };
   return {
     first: await denied(() => counter.release(session.session, next(), epochs)),
     again: () => denied(() => counter.release(session.session, next(), epochs)),
+    renewed,
     anew: () => denied(async () => counter.release((await counter.attest()).session, next(), epochs)),
   };
 }

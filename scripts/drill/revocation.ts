@@ -6,26 +6,28 @@ import { verifyPolicy } from '../../workloads/protocol/documents.ts';
 import { fleetOwner, signPolicy } from '../cell/fleet-documents.ts';
 import type { OwnerPolicyContent } from '../cell/fleet-types.ts';
 import { at } from '../cell/folder.ts';
+import { PREVIOUS } from './matrix.ts';
 import type { Remembered } from './requesters.ts';
 import type { Scenario, Stage } from './scenarios.ts';
 
 const seconds = (): number => Math.floor(Date.now() / 1000);
 const PATIENCE_MS = 30_000;
 
-/** The counters of that platform are code that nobody may run any more. */
+/** What the counters of that platform run is code that nobody may run any more; the image before it still counts. */
 export const withoutCounters = (platform: string) => <P extends Pick<OwnerPolicyContent, 'roles'>>(policy: P): P => ({
-  ...policy, roles: { ...policy.roles, counter: { ...policy.roles.counter, references: policy.roles.counter.references.filter((one) => one.platform !== platform) } },
+  ...policy, roles: { ...policy.roles, counter: { ...policy.roles.counter, references: policy.roles.counter.references.filter((one) => one.platform !== platform || one.id.startsWith(PREVIOUS)) } },
 });
 
 export interface SessionEnd { /** When the last answer came that gave a key. */ readonly lastReleased?: number; readonly denied: number; readonly code: string }
 
 /** A counter of that image asks with the session that it has, again as soon as it is answered. `undefined`: it still got keys when patience ended. */
-export async function endOfSession(kept: Pick<Remembered, 'again'>, now: () => number, signal: AbortSignal, patienceMs = PATIENCE_MS): Promise<SessionEnd | undefined> {
+export async function endOfSession(kept: Pick<Remembered, 'renewed'>, now: () => number, signal: AbortSignal, patienceMs = PATIENCE_MS): Promise<SessionEnd | undefined> {
   let lastReleased: number | undefined;
   for (const end = now() + patienceMs; now() < end && !signal.aborted; await sleep(20, undefined, { signal }).catch(() => {})) {
-    const answer = await kept.again().catch(() => undefined);
+    const answer = await kept.renewed().catch(() => undefined);
     if (answer?.actual === 'released') lastReleased = now();
-    if (answer?.actual === 'denied') return { ...(lastReleased === undefined ? {} : { lastReleased }), denied: now(), code: answer.code ?? 'DENIED' };
+    // Its cell's epoch may have run out, and may come again: no end of the session.
+    if (answer?.actual === 'denied' && answer.code?.startsWith('EPOCH_') !== true) return { ...(lastReleased === undefined ? {} : { lastReleased }), denied: now(), code: answer.code ?? 'DENIED' };
   }
   return undefined;
 }

@@ -95,7 +95,7 @@ function brokerRestart(): Omit<Scenario, 'name'> {
     async hurt({ primary }) { primary.process('broker').kill('SIGKILL'); },
     async felt({ primary, kept }) {
       const again = await kept?.again().catch((error: unknown) => ({ actual: 'unreachable', code: error instanceof Error ? error.name : 'unknown' }));
-      return { hurt: primary.process('broker').pid() !== before && again?.actual !== 'released', seen: `a session of before: ${again?.actual ?? 'none'} ${again?.code ?? ''}`.trim() };
+      return { hurt: primary.process('broker').pid() !== before && (again?.actual === 'unreachable' || again?.code?.startsWith('SESSION_') === true), seen: `a session of before: ${again?.actual ?? 'none'} ${again?.code ?? ''}`.trim() };
     },
     async operator({ operator }) { await operator.type('lost-broker', 'ccc doctor --data FOLDER/aws'); },
     async heal() { /* its supervisor does */ },

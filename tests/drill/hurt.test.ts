@@ -79,7 +79,7 @@ describe('a disk of its own', () => {
 
 describe('the end of a session', () => {
   const { signal } = new AbortController();
-  const answers = (...list: (Answer | Error)[]) => ({ again: async (): Promise<Answer> => {
+  const answers = (...list: (Answer | Error)[]) => ({ renewed: async (): Promise<Answer> => {
     const next = list.shift() ?? { actual: 'released' };
     if (next instanceof Error) throw next;
     return next;
@@ -87,15 +87,15 @@ describe('the end of a session', () => {
   const clock = () => { let at = 0; return () => (at += 100); };
 
   it('is when it is refused; answers that are none are no end', async () => {
-    const end = await endOfSession(answers({ actual: 'released' }, new Error('late'), { actual: 'denied', code: 'SESSION_EXPIRED' }), clock(), signal);
+    const end = await endOfSession(answers({ actual: 'released' }, new Error('late'), { actual: 'denied', code: 'EPOCH_EXPIRED' }, { actual: 'denied', code: 'SESSION_EXPIRED' }), clock(), signal);
     expect(end).toMatchObject({ code: 'SESSION_EXPIRED' });
     expect(end?.denied).toBeGreaterThan(end?.lastReleased ?? Infinity);
   });
   it('one that never ends is said to', async () => expect(await endOfSession(answers(), clock(), signal, 500)).toBeUndefined());
-  it('only the counters of that platform are taken out', () => {
-    const references = [{ platform: 'aws-nitro' }, { platform: 'gke' }];
+  it('only what the counters of that platform run is taken out', () => {
+    const references = [{ id: 'counter/aws-nitro', platform: 'aws-nitro' }, { id: 'counter@previous/aws-nitro', platform: 'aws-nitro' }, { id: 'counter/gke', platform: 'gke' }];
     const policy = { roles: { counter: { references }, broker: { references } } } as never;
-    expect(withoutCounters('aws-nitro')(policy)).toEqual({ roles: { counter: { references: [{ platform: 'gke' }] }, broker: { references } } });
+    expect(withoutCounters('aws-nitro')(policy)).toEqual({ roles: { counter: { references: references.slice(1) }, broker: { references } } });
   });
 });
 
