@@ -74,8 +74,8 @@ export interface AcceptHow {
   readonly epoch?: number;
   /** Default `async`. */
   readonly tier?: Tier;
-  /** Peer that a `sync` job must reach; every one of the replication's sync peers unless told. */
-  readonly standby?: string;
+  /** Peer, or peers, that a `sync` job must reach; every one of the replication's sync peers unless told. */
+  readonly standby?: string | readonly string[];
 }
 /** One of a job's results; only that of the highest epoch stands. */
 export interface JobResult { readonly epoch: number; readonly cell: string; readonly outcome: FinalState; readonly code?: string; readonly sealed?: string; readonly recordedAt: number; readonly standing: boolean }
