@@ -102,7 +102,7 @@ describe('a store with peers', () => {
 
   it('fetches what is missing or damaged here, from whoever has it, and believes the digest only', async () => {
     const digest = await stores[1]!.put(data('x'));
-    const path = join(folder, 'a', digest.slice(0, 2), digest.slice(2, 4), digest);
+    const path = join(folder, 'a', digest.slice(0, 2), digest);
     const lying: PeerStore = { name: 'liar', put: async () => {}, get: async () => data('another') };
     peers = [lying, ...peers];
     const blobs = open();

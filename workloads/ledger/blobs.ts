@@ -3,11 +3,14 @@
  * pinned `opendal` does not load on GLIBC 2.36 (Debian 12), and its `fs` service syncs the file but not the folder that names it, so that a message behind an
  * acknowledged job could be gone after a power failure.
  *
- * Layout: `<folder>/ab/cd/abcd...`; a file appears under its name only once it is complete and on disk.
+ * Layout: `<folder>/ab/abcd...`; a file appears under its name only once it is complete and on disk. What waits for the disk (creating, writing, syncing,
+ * renaming) does so in another thread; each such turn costs as much as the rest of a put, so what only looks or closes takes none.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
+import { closeSync, existsSync, fsync, open, openSync, writeFile } from 'node:fs';
+import { mkdir, readFile, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { type Bytes, bytes } from '../../attestation/bytes.ts';
 import { LedgerError, errorCode } from './errors.ts';
 
@@ -26,21 +29,25 @@ export interface Blobs {
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;
+const PART = /^[0-9a-f]{2}$/;
 const INCOMING = 'incoming';
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 export const digestOf = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
-/** What an interrupted write left is removed. */
+const inThread = { open: promisify(open), write: promisify(writeFile), sync: promisify(fsync) };
+
+/** What an interrupted write left is removed; a store whose files lie one folder deeper, as they did once, is brought into its form. */
 export async function openBlobs({ folder }: { folder: string }): Promise<Blobs> {
   const incoming = join(folder, INCOMING);
   await rm(incoming, { recursive: true, force: true });
   await mkdir(incoming, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(folder)) if (PART.test(name)) await raise(join(folder, name));
 
   const pathOf = (digest: string): string => {
     // The digest becomes a path: nothing but a digest may.
     if (!DIGEST.test(digest)) throw new LedgerError('BLOB_DIGEST', 'a digest is 64 lower-case hex digits');
-    return join(folder, digest.slice(0, 2), digest.slice(2, 4), digest);
+    return join(folder, digest.slice(0, 2), digest);
   };
   const has = (digest: string): Promise<boolean> => stat(pathOf(digest)).then((s) => s.isFile(), () => false);
 
@@ -49,22 +56,25 @@ export async function openBlobs({ folder }: { folder: string }): Promise<Blobs> 
 
   /** The names, too, must be on disk: the file's in its folder, and a new folder's in the one above. */
   async function syncNames(path: string): Promise<void> {
-    const second = dirname(path);
-    await syncFolder(second);
-    for (const each of [second, dirname(second)]) {
-      if (lasting.has(each)) return void lasting.add(second);
-      await syncFolder(dirname(each));
-    }
-    // Only now, and the lower one last: whoever finds it here need not look further.
-    lasting.add(dirname(second)).add(second);
+    const mine = dirname(path);
+    await syncFolder(mine);
+    if (lasting.has(mine)) return;
+    await syncFolder(folder);
+    lasting.add(mine); // only now: whoever finds it here need not look further
   }
 
-  async function makeFolder(path: string): Promise<void> {
-    const made = await mkdir(path, { recursive: true, mode: 0o700 });
-    if (made === undefined) return;
-    // What was just made is not known, whatever was there before somebody removed it.
-    lasting.delete(path);
-    if (made !== path) lasting.delete(dirname(path));
+  /** Into its folder, which is made if need be, even if somebody removed it since it was last seen. */
+  async function moveTo(path: string, from: string): Promise<void> {
+    const mine = dirname(path);
+    if (lasting.has(mine)) {
+      try {
+        return await rename(from, path);
+      } catch (error) {
+        if (errorCode(error) !== 'ENOENT') throw error;
+      }
+    }
+    if (await mkdir(mine, { recursive: true, mode: 0o700 }) !== undefined) lasting.delete(mine);
+    await rename(from, path);
   }
 
   return {
@@ -74,14 +84,10 @@ export async function openBlobs({ folder }: { folder: string }): Promise<Blobs> 
       const temporary = join(incoming, randomUUID());
       try {
         // What is there but damaged is written anew.
-        if (await readFile(path).then((found) => digestOf(found) === digest, () => false)) {
-          await syncNames(path);
-          return digest;
+        if (!(existsSync(path) && await readFile(path).then((found) => digestOf(found) === digest, () => false))) {
+          await write(temporary, data);
+          await moveTo(path, temporary);
         }
-        await makeFolder(dirname(path));
-        const file = await open(temporary, 'wx', 0o600);
-        await whole(file, data);
-        await rename(temporary, path);
         await syncNames(path);
         return digest;
       } catch (error) {
@@ -105,31 +111,37 @@ export async function openBlobs({ folder }: { folder: string }): Promise<Blobs> 
     },
     async list() {
       const found: string[] = [];
-      for (const a of await readdir(folder)) {
-        if (!/^[0-9a-f]{2}$/.test(a)) continue;
-        for (const b of await readdir(join(folder, a))) for (const name of await readdir(join(folder, a, b))) if (DIGEST.test(name)) found.push(name);
-      }
+      for (const part of await readdir(folder)) if (PART.test(part)) for (const name of await readdir(join(folder, part))) if (DIGEST.test(name)) found.push(name);
       return found.sort();
     },
   };
 }
 
-async function whole(file: FileHandle, data: Uint8Array): Promise<void> {
+/** The files of folders below come up. Their names are on disk before the folders that had them go. */
+async function raise(part: string): Promise<void> {
+  const below = (await readdir(part)).filter((name) => PART.test(name)).map((name) => join(part, name));
+  for (const old of below) for (const name of await readdir(old)) await rename(join(old, name), join(part, name));
+  if (below.length > 0) await syncFolder(part);
+  for (const old of below) await rmdir(old);
+}
+
+async function write(path: string, data: Uint8Array): Promise<void> {
+  const file = await inThread.open(path, 'wx', 0o600);
   try {
-    await file.writeFile(data);
-    await file.sync();
+    await inThread.write(file, data);
+    await inThread.sync(file);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
 async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return; // folders cannot be opened there; NTFS journals names
-  const handle = await open(folder, 'r');
+  const handle = openSync(folder, 'r');
   try {
-    await handle.sync();
+    await inThread.sync(handle);
   } finally {
-    await handle.close();
+    closeSync(handle);
   }
 }
 
