@@ -15,6 +15,7 @@ import { quoteWithValues, type Tpm } from '../../../attestation/devices/tpm2.ts'
 import { sized } from '../../../attestation/devices/wire.ts';
 import { parseHclReport } from '../../../attestation/formats/hcl-report.ts';
 import { parseJwt } from '../../../attestation/formats/jwt.ts';
+import { SNP_REPORT_LENGTH } from '../../../attestation/formats/snp-report.ts';
 import { AK_CERTIFICATE_INDEX, AK_HANDLE, HCL_INDEX } from '../../../attestation/platforms/azure-cvm/attest.ts';
 import { refuse } from '../../../attestation/refusal.ts';
 import { ask, hostOf, read, type Service, type Surroundings } from './call.ts';
@@ -38,7 +39,6 @@ export interface GuestToken {
 
 /** What the service's own clients quote. */
 const ALWAYS = [0, 1, 2, 3, 4, 5, 6, 7];
-const SNP_REPORT = 1184;
 const TRANSPORT = utf8('Transport Key');
 const base64 = z.string().min(4).max(65_536).regex(/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/).transform((value) => bytes(Buffer.from(value, 'base64')));
 const answerSchema = z.object({ token: z.string().min(16).max(131_072).regex(/^[A-Za-z0-9_-]+$/).transform((value) => fromB64u(value)) });
@@ -68,7 +68,7 @@ export async function guestToken({ tpm, metadata, eventLog, service, around }: G
       },
       IsolationInfo: {
         Type: 'SevSnp',
-        Evidence: { Proof: to64(utf8(JSON.stringify({ SnpReport: b64u(report.hardwareReport.subarray(0, SNP_REPORT)), VcekCertChain: to64(utf8([vcek.vek, ...vcek.issuers].map(pem).join(''))) }))), RunTimeData: to64(report.runtimeData) },
+        Evidence: { Proof: to64(utf8(JSON.stringify({ SnpReport: b64u(report.hardwareReport.subarray(0, SNP_REPORT_LENGTH)), VcekCertChain: to64(utf8([vcek.vek, ...vcek.issuers].map(pem).join(''))) }))), RunTimeData: to64(report.runtimeData) },
       },
     };
     const answer = await ask(service, { method: 'POST', path: '/attest/AzureGuest?api-version=2020-10-01', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ AttestationInfo: b64u(utf8(JSON.stringify(info))) }) }, around);
