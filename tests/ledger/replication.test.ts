@@ -184,4 +184,22 @@ describe('replication between three cells', () => {
     await until(async () => (await b.ledger.job(TENANT, job.jobId)) !== undefined);
     expect((await b.replication.state()).peers.map((p) => p.incoming.errors)).toEqual([0, 0]);
   });
+
+  it('ends a job whose end came before it, by another cell\'s log', async () => {
+    const { job } = await a.ledger.accept(newJob(), { epoch: 11 });
+    await cut(c, a);
+    const { job: late } = await a.ledger.accept(newJob(), { epoch: 11 });
+    await until(() => b.ledger.job(TENANT, late.jobId));
+    expect(await count(b, 12, late.jobId, 'EEEE')).toMatchObject({ recorded: true });
+    await until(async () => (await c.sql('select 1 from results where job_id = $1', [late.jobId])).length === 1);
+    expect(await c.ledger.job(TENANT, late.jobId)).toBeUndefined();
+    await on(c, a);
+    await caughtUp([a, b, c]);
+    // The token of its lease stayed where it was given.
+    const rows = await Promise.all([a, b, c].map(async (cell) => (await contents(cell))['jobs']?.map((row) => ({ ...row as object, lease_token: null }))));
+    expect(rows[2]).toEqual(rows[0]);
+    expect(rows[1]).toEqual(rows[0]);
+    expect(await c.ledger.job(TENANT, late.jobId)).toMatchObject({ state: 'completed', attempts: 1, result: { enc: 'AAAA', ct: 'EEEE' } });
+    expect(await c.ledger.job(TENANT, job.jobId)).toMatchObject({ state: 'failed' });
+  });
 });
