@@ -233,7 +233,7 @@ export class Gateway {
             if (!there) throw new Error('standby');
             if (epochToAccept) this.#requireStill(lease);
             // Whoever was named meanwhile must have it too.
-            if (this.#heirs(job.tenant)?.every((cell) => waits?.includes(cell)) === false) throw new Error('heirs');
+            if (waits !== undefined && waits.length > 0 && this.#heirs(job.tenant)?.every((cell) => waits.includes(cell)) === false) throw new Error('heirs');
             this.#write('accept', lease.epoch, job);
             answer({ epoch: lease.epoch });
           } catch (error) {
