@@ -23,8 +23,9 @@ const LOOK_MS = 500;
 const REQUEST_MS = 8_000;
 /** A manifest answers a nonce: keys are asked for anew after this. */
 const MANIFEST_MS = 240_000;
+/** A policy may change meanwhile. */
+const FRESH_MS = 2_000;
 const LISTED = 200;
-/** Of jobs that the list is too short for, asked for by name in one look. */
 const BY_NAME = 5;
 const AT_ONCE = 4;
 const AUDIENCE = 'ccc-drill';
@@ -33,13 +34,11 @@ type FleetCell = Pick<WholeCell, 'name' | 'url' | 'cell'>;
 
 export interface ClientOptions {
   readonly tenant: FleetTenant;
-  /** In the tenant's order. */
   readonly cells: readonly FleetCell[];
   readonly ownerKey: Bytes;
   readonly recorder: Recorder;
   /** The epoch in which a cell holds the tenant, as far as is known. */
   readonly epochOf: (cell: string) => number | undefined;
-  /** For what vendors publish. */
   readonly cache: string;
 }
 
@@ -49,6 +48,7 @@ export class TenantClient {
   readonly #supplies: ReadonlyMap<string, Supply>;
   readonly #seen = memorySeen();
   readonly #manifests = new Map<string, VerifiedManifest[]>();
+  readonly #askedAt = new Map<string, number>();
   readonly #outstanding = new Map<string, Outstanding>();
   readonly #working = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
@@ -89,8 +89,7 @@ export class TenantClient {
         await sleep(LOOK_MS, undefined, { signal: this.#stop.signal }).catch(() => {});
       }
     };
-    const work = loop();
-    this.#working.add(work);
+    this.#working.add(loop());
   }
 
   async stop(): Promise<void> {
@@ -162,7 +161,8 @@ export class TenantClient {
       api, seen: this.#seen, audience: AUDIENCE, now: Math.floor(Date.now() / 1000), ownerKey, tenant: tenant.id, zone: tenant.zone, cell: cell.name, signal: this.#stop.signal,
       collateral: this.#supplies.get(cell.name)?.collect,
     });
-    this.#manifests.set(cell.name, [manifest, ...(this.#manifests.get(cell.name) ?? [])].slice(0, 16));
+    this.#askedAt.set(cell.name, Date.now());
+    this.#manifests.set(cell.name, [manifest, ...(this.#manifests.get(cell.name) ?? [])].slice(0, 64));
     return manifest;
   }
 
@@ -235,8 +235,8 @@ export class TenantClient {
     const asked = [...this.#outstanding.values()].filter(({ sending, cell }) => !sending && cell !== undefined);
     if (asked.length === 0) return;
     const { cell, list } = await this.#anywhere('jobs', async (api, at) => ({ cell: at, list: new Map((await api.jobs({ limit: LISTED }, this.#stop.signal)).map((job) => [job.job_id, job])) }));
-    // What is counted there is verified under the policy of its time: whoever comes to another cell asks who is there.
-    if (!this.#manifests.has(cell.name)) await this.#tried('manifest', cell, (api) => this.#manifestOf(api, cell));
+    // What is counted there is verified under the policy of its time, and a cell that gave the tenant back is not asked any more.
+    if (Date.now() - (this.#askedAt.get(cell.name) ?? 0) > FRESH_MS) await this.#tried('manifest', cell, (api) => this.#manifestOf(api, cell));
     let byName = 0;
     for (const job of asked) {
       const known = list.get(job.jobId);

@@ -13,11 +13,12 @@ import type { Fleet, FleetCell, FleetTenantSpec } from '../cell/fleet-types.ts';
 import { arrivals } from './arrivals.ts';
 import { TenantClient } from './client.ts';
 import { Matrix, previousReferences, withoutPrevious, withPrevious } from './matrix.ts';
+import { CELLS, PLATFORMS, REGIONS, storeOf, targetOf, tenantsOf } from './deployment.ts';
 import { phasesOf } from './phases.ts';
 import { Network } from './proxy.ts';
 import { type Recorder, record } from './record.ts';
-import { ask, previousGeneration, type Target, type Wanted } from './requesters.ts';
-import { arrived, auditHeads, backlog, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, type Store, storedLines, versionOf, writesOf } from './rows.ts';
+import { ask, previousGeneration, type Wanted } from './requesters.ts';
+import { arrived, auditHeads, backlog, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, storedLines, versionOf, writesOf } from './rows.ts';
 import { Operator, type Typed } from './runbook.ts';
 import type { Felt, Scenario, Stage as ScenarioStage } from './scenarios.ts';
 import { watch, type Watch } from './watch.ts';
@@ -68,17 +69,6 @@ const STEADY_S = 10;
 const AFTER_S = 8;
 const RECOVER_S = 60;
 const SETTLE_S = 45;
-const REGIONS = { aws: 'eu-central-1', azure: 'westeurope', gcp: 'europe-west4' } as const;
-const PLATFORMS = { aws: 'aws-nitro', azure: 'azure-cvm', gcp: 'gke' } as const;
-
-/** `away`: the tenants whose first cell is hurt and who may go elsewhere. `resident` may not; `neighbour` and `elsewhere` live in the two others all the time. */
-function tenantsOf([primary, standby, third]: readonly [string, string, string]): FleetTenantSpec[] {
-  const away = ['sync', 'async'].flatMap((tier) => [1, 2, 3].map((n): FleetTenantSpec => ({ id: `${tier}-${n}`, tier: tier as 'sync' | 'async', order: [primary, standby, third] })));
-  return [...away, { id: 'resident', tier: 'async', order: [primary], zone: 'primary-only' }, { id: 'neighbour', tier: 'sync', order: [standby, third, primary] }, { id: 'elsewhere', tier: 'async', order: [third, standby] }];
-}
-
-const targetOf = ({ folder, cell, configDigest }: FleetCell): Target => ({ folder, cell, configDigest });
-const storeOf = ({ name, databaseUrl }: FleetCell): Store => ({ name, url: databaseUrl });
 
 export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
   const { scenario, seed, folder, log, signal, onProgress: say } = options;
@@ -87,7 +77,7 @@ export async function runDrill(options: DrillOptions): Promise<DrillRecord> {
   const network = new Network();
   const stops: (() => Promise<unknown>)[] = [() => network.close()];
   try {
-    const names = scenario.primary === 'aws' ? (['aws', 'azure', 'gcp'] as const) : (['azure', 'aws', 'gcp'] as const);
+    const names = CELLS[scenario.primary];
     const specs = tenantsOf(names);
     const previous = await previousReferences(names.map((name) => PLATFORMS[name]));
     const end = await scenario.prepare?.(join(folder, 'fleet', names[0]));
@@ -209,17 +199,23 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
   const feeling: Promise<Felt> = scenario.felt(stage).catch((error: unknown) => ({ hurt: false, seen: error instanceof Error ? error.message : 'unknown' }));
   const byRunbook = () => attempt('the operator, by the runbook', async () => scenario.operator?.(stage));
   if (scenario.handedOver === true) await byRunbook();
-  const moved = (cell: FleetCell) => movable.every((tenant) => watching.holder(tenant)?.cell === cell.name);
-  const done = (since: number, where?: string) => (tenant: string): boolean => recorder.events.some((one) => one.kind === 'final' && one.tenant === tenant && one.at > since && (where === undefined || one.cell === where));
+  const held = (here: boolean) => movable.every((tenant) => { const cell = watching.holder(tenant)?.cell; return cell !== undefined && (cell === primary.name) === here; });
+  const done = (since: number, here?: boolean) => (tenant: string): boolean => recorder.events.some((one) => one.kind === 'final' && one.tenant === tenant && one.at > since && (here === undefined || (one.cell === primary.name) === here));
+  /** Usually the next of the order; the third where that one does not have everything, or is slow. */
+  let heirs = new Map<FleetCell, string[]>();
   if (scenario.failover) {
-    if (await until(`every tenant that may move is held by ${standby.name}`, RECOVER_S, () => moved(standby))) {
-      // What another cell accepted and is here had arrived; what is sent again is this cell's own.
-      const at = Math.max(...movable.map((tenant) => watching.holder(tenant)?.at ?? 0));
-      const lag = watching.lags.findLast((one) => one.from === primary.name && one.to === standby.name && one.at <= hurtAt);
-      recorder.write({ kind: 'fence', at, fence: 'failover', source: primary.name, cell: standby.name, tenants: movable, ...(lag?.bytes === undefined ? {} : { lagBytes: Math.round(lag.bytes) }), ...(lag?.seconds === undefined ? {} : { lagSeconds: lag.seconds }) });
-      recorder.write(...storedLines('failover', await arrived(storeOf(standby), primary.name, movable)));
+    if (await until('every tenant that may move is held by another cell', RECOVER_S, () => held(false))) {
+      heirs = Map.groupBy(movable, (tenant) => fleet.cell(watching.holder(tenant)?.cell ?? ''));
+      for (const [cell, tenants] of heirs) {
+        // What another cell accepted and is here had arrived; what is sent again is this cell's own.
+        const at = Math.max(...tenants.map((tenant) => watching.holder(tenant)?.at ?? 0));
+        const lag = watching.lags.findLast((one) => one.from === primary.name && one.to === cell.name && one.at <= hurtAt);
+        const fence = `failover to ${cell.name}`;
+        recorder.write({ kind: 'fence', at, fence, source: primary.name, cell: cell.name, tenants, ...(lag?.bytes === undefined ? {} : { lagBytes: Math.round(lag.bytes) }), ...(lag?.seconds === undefined ? {} : { lagSeconds: lag.seconds }) });
+        recorder.write(...storedLines(fence, await arrived(storeOf(cell), primary.name, tenants)));
+      }
     }
-    await until(`a result from ${standby.name} for every tenant that moved`, RECOVER_S, () => movable.every(done(hurtAt, standby.name)));
+    await until('a result from another cell for every tenant that moved', RECOVER_S, () => movable.every(done(hurtAt, false)));
   } else await until('a result after the hurt for every tenant', RECOVER_S, () => movable.every(done(hurtAt)));
   mark('recovered');
   say('recovered; going on');
@@ -227,7 +223,7 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
   if (!felt.hurt) missed.push(`nothing was felt of the hurt: ${felt.seen}`);
   if (scenario.handedOver !== true) await byRunbook();
   await wait(STEADY_S);
-  if (scenario.failover) await attempt('requesters at the standby', async () => matrix.at(await probe(standby, 'sync-1')));
+  if (scenario.failover) await attempt('requesters at the cell that took over', async () => matrix.at(await probe(fleet.cell(watching.holder('sync-1')?.cell ?? standby.name), 'sync-1')));
   await heads();
 
   say(`healing ${primary.name}`);
@@ -242,13 +238,14 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
     const answer = await client('sync-1').sendTo(primary.name, pictures[0] as Bytes).catch(() => undefined);
     if (answer === undefined) missed.push(`${primary.name} did not refuse a job after it came back`);
     await attempt('a fenced counter', async () => matrix.late('fenced', await probe(primary, 'sync-2'), fenced));
-    await until(`${primary.name} and ${standby.name} have all of each other`, SETTLE_S, () => synced(watching, primary.name, standby.name) && synced(watching, standby.name, primary.name));
+    const others = cells.filter((cell) => cell !== primary);
+    await until(`${primary.name} and the others have all of each other`, SETTLE_S, () => others.every(({ name }) => synced(watching, primary.name, name) && synced(watching, name, primary.name)));
     say(`failing back to ${primary.name}`);
     await attempt('a look before the way back', () => operator.type('failback', 'ccc cells --data FOLDER'));
     backAt = mark('failback');
     await attempt('the way back', () => operator.type('failback', 'ccc failback --data FOLDER'));
-    await until(`every tenant is held by ${primary.name} again`, RECOVER_S, () => moved(primary));
-    await until(`a result from ${primary.name} for every tenant that came back`, RECOVER_S, () => movable.every(done(backAt as number, primary.name)));
+    await until(`every tenant is held by ${primary.name} again`, RECOVER_S, () => held(true));
+    await until(`a result from ${primary.name} for every tenant that came back`, RECOVER_S, () => movable.every(done(backAt as number, true)));
     mark('back');
   }
   await until('a result for the tenant that may not move', RECOVER_S, () => done(hurtAt)('resident'));
@@ -273,11 +270,11 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
   for (const [code, count] of unsent) missed.push(`${count} jobs could not be sent: ${code}`);
   say('reading the stores');
   await watching.stop();
-  const [ofPrimary, ofStandby, sessionsThere, sessionsHere] = await Promise.all([steps(primary), steps(standby), sessionsOf(storeOf(standby)), sessionsOf(storeOf(primary))]);
   if (scenario.failover) {
-    const common = { tenants: movable, history: recorder.events };
-    recorder.write(...phasesOf({ ...common, direction: 'failover', at: hurtAt, ...(scenario.handedOver === true ? {} : { leaseEnd }), cell: standby.name, steps: ofStandby, sessions: sessionsThere, until: backAt ?? Infinity }));
-    if (backAt !== undefined) recorder.write(...phasesOf({ ...common, direction: 'failback', at: backAt, cell: primary.name, steps: ofPrimary, sessions: sessionsHere, until: Infinity }));
+    const history = recorder.events;
+    const at = async (cell: FleetCell) => ({ cell: cell.name, steps: await steps(cell), sessions: await sessionsOf(storeOf(cell)) });
+    for (const [cell, tenants] of heirs) recorder.write(...phasesOf({ ...await at(cell), tenants, history, direction: 'failover', at: hurtAt, ...(scenario.handedOver === true ? {} : { leaseEnd }), until: backAt ?? Infinity }));
+    if (backAt !== undefined) recorder.write(...phasesOf({ ...await at(primary), tenants: movable, history, direction: 'failback', at: backAt, until: Infinity }));
   }
   for (const cell of cells) recorder.write(...writesOf(await steps(cell), began), ...await keysOf(storeOf(cell), recorder.now()), ...await rowsOf(storeOf(cell), recorder.now()));
   const postgres = await versionOf(storeOf(primary));

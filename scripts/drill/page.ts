@@ -83,7 +83,7 @@ function figures(report: Report): string {
 function phases({ phases: list }: Report, direction: 'failover' | 'failback'): string {
   const own = list.filter((one) => one.direction === direction);
   if (own.length === 0) return say('None was seen.');
-  return table(['phase', 'seconds', 'what it is'], own.map(({ phase, seconds: took, detail }) => [phase, number(took), meaning(phase, detail)]), [1]);
+  return table(['cell', 'phase', 'seconds', 'what it is'], own.map(({ cell, phase, seconds: took, detail }) => [cell, phase, number(took), meaning(phase, detail)]), [2]);
 }
 
 /** Where somebody hands over, there is no lease to wait for. */

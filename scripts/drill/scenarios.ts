@@ -1,4 +1,5 @@
 /** What is done to the primary, and what is expected of it. Each is done to real processes, sockets and files. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fleet, FleetCell } from '../cell/fleet-types.ts';
 import { origin } from '../../workloads/protocol/cell.ts';
 import { UserError } from '../cli/output.ts';
@@ -92,7 +93,10 @@ function brokerRestart(): Omit<Scenario, 'name'> {
   return {
     title: 'The broker ends and starts anew', what: 'SIGKILL to the broker: sessions, challenges and opened keys are gone', failover: false, primary: 'aws',
     async ready({ primary }) { before = primary.process('broker').pid(); },
-    async hurt({ primary }) { primary.process('broker').kill('SIGKILL'); },
+    async hurt({ primary }) {
+      primary.process('broker').kill('SIGKILL');
+      while (primary.process('broker').pid() === before) await sleep(10);
+    },
     async felt({ primary, kept }) {
       const again = await kept?.again().catch((error: unknown) => ({ actual: 'unreachable', code: error instanceof Error ? error.name : 'unknown' }));
       return { hurt: primary.process('broker').pid() !== before && (again?.actual === 'unreachable' || again?.code?.startsWith('SESSION_') === true), seen: `a session of before: ${again?.actual ?? 'none'} ${again?.code ?? ''}`.trim() };
