@@ -148,7 +148,7 @@ describe('answers are checked', () => {
   test('a key of another region', () => tampered((b) => { b.KeyId = `arn:aws:kms:us-east-1:${ACCOUNT}:key/${KEY_ID}`; }, 'KEY_SEALER_ANSWER', 'kms.GenerateDataKey.KeyId'));
   test('plaintext beside the recipient\'s', () => tampered((b) => { b.Plaintext = Buffer.alloc(32).toString('base64'); }, 'KEY_SEALER_ANSWER', 'kms.GenerateDataKey'));
   test('no ciphertext for the recipient', () => tampered((b) => { delete b.CiphertextForRecipient; }, 'KEY_SEALER_ANSWER', 'kms.GenerateDataKey'));
-  test('CMS that is none', () => tampered((b) => { b.CiphertextForRecipient = 'AAAA'; }, 'FMT_DER'));
+  test('CMS that is none', () => tampered((b) => { b.CiphertextForRecipient = 'AAAA'; }, 'KEY_SEALER_ANSWER', 'cms'));
   test('another key\'s blob beside the data key: it would be lost, so nothing is sealed', async () => {
     const sealer = await broker();
     const blobs: string[] = [];
@@ -183,7 +183,7 @@ describe('a service that is busy, slow or half there', () => {
   });
   test('throttling that stays is an answer of its own, and no key', async () => {
     const sealer = await broker();
-    aws.kms.instead.push(...Array.from({ length: 5 }, () => json(400, { __type: 'ThrottlingException', message: 'Rate exceeded' })));
+    aws.kms.instead.push(...Array.from({ length: 4 }, () => json(400, { __type: 'ThrottlingException', message: 'Rate exceeded' })));
     await expect(sealer.seal(aad(), CANARY)).rejects.toEqual(refusal('KEY_SEALER_UNAVAILABLE'));
     expect(aws.kms.instead).toEqual([]);
   });

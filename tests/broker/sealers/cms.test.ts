@@ -40,42 +40,42 @@ test('DER and BER, each way in which content may be cut', async () => {
 
 describe('refused', () => {
   const second = (): Bytes => sequence(integer(bytes([2])), der(0x80, randomBytes(32)), oaepOf(SHA256, SHA256), octets(randomBytes(256)));
-  const CASES: [string, () => Partial<Parts>, string][] = [
-    ['another content type', () => ({ contentType: oid('1.2.840.113549.1.7.2') }), 'KEY_SEALER_ANSWER'],
-    ['authenticated data\'s type', () => ({ contentType: oid('1.2.840.113549.1.9.16.1.23') }), 'KEY_SEALER_ANSWER'],
-    ['version 0', () => ({ version: integer(bytes([0])) }), 'KEY_SEALER_ANSWER'],
-    ['a recipient of version 0', () => ({ recipientVersion: integer(bytes([0])) }), 'KEY_SEALER_ANSWER'],
-    ['two recipients', () => ({ moreRecipients: [second()] }), 'KEY_SEALER_ANSWER'],
-    ['a recipient by issuer and serial', () => ({ rid: sequence(sequence(), integer(bytes([1]))) }), 'FMT_DER'],
-    ['a key id of nothing', () => ({ rid: der(0x80) }), 'KEY_SEALER_ANSWER'],
-    ['a key id that is long', () => ({ rid: der(0x80, randomBytes(65)) }), 'KEY_SEALER_ANSWER'],
-    ['OAEP with SHA-1', () => ({ keyAlgorithm: oaepOf(SHA1, SHA256) }), 'KEY_SEALER_ANSWER'],
-    ['MGF1 with SHA-1', () => ({ keyAlgorithm: oaepOf(SHA256, SHA1) }), 'KEY_SEALER_ANSWER'],
-    ['OAEP by its defaults, which are SHA-1', () => ({ keyAlgorithm: sequence(oid('1.2.840.113549.1.1.7'), sequence()) }), 'KEY_SEALER_ANSWER'],
-    ['a label', () => ({ keyAlgorithm: oaepOf(SHA256, SHA256, explicit(2, sequence(oid('1.2.840.113549.1.1.9'), octets(utf8('x'))))) }), 'KEY_SEALER_ANSWER'],
-    ['a parameter more', () => ({ keyAlgorithm: oaepOf(SHA256, SHA256, explicit(2, sequence(oid('1.2.840.113549.1.1.9'), octets(new Uint8Array()))), explicit(3, der(5))) }), 'KEY_SEALER_ANSWER'],
-    ['PKCS #1 v1.5', () => ({ keyAlgorithm: sequence(oid('1.2.840.113549.1.1.1'), der(5)) }), 'KEY_SEALER_ANSWER'],
-    ['another inner type', () => ({ innerType: oid('1.2.840.113549.1.7.2') }), 'KEY_SEALER_ANSWER'],
-    ['AES-128', () => ({ contentAlgorithm: sequence(oid('2.16.840.1.101.3.4.1.2'), octets(randomBytes(16))) }), 'KEY_SEALER_ANSWER'],
-    ['AES-GCM', () => ({ contentAlgorithm: sequence(oid('2.16.840.1.101.3.4.1.46'), octets(randomBytes(12))) }), 'KEY_SEALER_ANSWER'],
-    ['an IV of 12 bytes', () => ({ contentAlgorithm: sequence(oid('2.16.840.1.101.3.4.1.42'), octets(randomBytes(12))) }), 'KEY_SEALER_ANSWER'],
-    ['a key of AES-128 under the name of AES-256', () => ({ cek: randomBytes(16) }), 'KEY_SEALER_ANSWER'],
-    ['attributes', () => ({ attributes: [der(0xa1, set())] }), 'KEY_SEALER_ANSWER'],
-    ['half a block', () => ({ content: (c) => der(0x80, c.subarray(0, 24)) }), 'KEY_SEALER_ANSWER'],
-    ['no content', () => ({ content: () => der(0x80) }), 'KEY_SEALER_ANSWER'],
-    ['segments of none', () => ({ content: () => streamed(0xa0) }), 'FMT_DER'],
-    ['content in another tag', () => ({ content: (c) => der(0x81, c) }), 'FMT_DER'],
-    ['a part that is no OCTET STRING', () => ({ content: (c) => streamed(0xa0, octets(c), bits(c)) }), 'FMT_DER'],
-    ['more segments than are counted', () => ({ content: (c) => streamed(0xa0, ...Array.from({ length: 600 }, () => octets(c.subarray(0, 1)))) }), 'FMT_DER'],
-    ['content that is large', () => ({ content: () => der(0x80, new Uint8Array(20_000)) }), 'FMT_DER'],
+  const CASES: [string, () => Partial<Parts>][] = [
+    ['another content type', () => ({ contentType: oid('1.2.840.113549.1.7.2') })],
+    ['authenticated data\'s type', () => ({ contentType: oid('1.2.840.113549.1.9.16.1.23') })],
+    ['version 0', () => ({ version: integer(bytes([0])) })],
+    ['a recipient of version 0', () => ({ recipientVersion: integer(bytes([0])) })],
+    ['two recipients', () => ({ moreRecipients: [second()] })],
+    ['a recipient by issuer and serial', () => ({ rid: sequence(sequence(), integer(bytes([1]))) })],
+    ['a key id of nothing', () => ({ rid: der(0x80) })],
+    ['a key id that is long', () => ({ rid: der(0x80, randomBytes(65)) })],
+    ['OAEP with SHA-1', () => ({ keyAlgorithm: oaepOf(SHA1, SHA256) })],
+    ['MGF1 with SHA-1', () => ({ keyAlgorithm: oaepOf(SHA256, SHA1) })],
+    ['OAEP by its defaults, which are SHA-1', () => ({ keyAlgorithm: sequence(oid('1.2.840.113549.1.1.7'), sequence()) })],
+    ['a label', () => ({ keyAlgorithm: oaepOf(SHA256, SHA256, explicit(2, sequence(oid('1.2.840.113549.1.1.9'), octets(utf8('x'))))) })],
+    ['a parameter more', () => ({ keyAlgorithm: oaepOf(SHA256, SHA256, explicit(2, sequence(oid('1.2.840.113549.1.1.9'), octets(new Uint8Array()))), explicit(3, der(5))) })],
+    ['PKCS #1 v1.5', () => ({ keyAlgorithm: sequence(oid('1.2.840.113549.1.1.1'), der(5)) })],
+    ['another inner type', () => ({ innerType: oid('1.2.840.113549.1.7.2') })],
+    ['AES-128', () => ({ contentAlgorithm: sequence(oid('2.16.840.1.101.3.4.1.2'), octets(randomBytes(16))) })],
+    ['AES-GCM', () => ({ contentAlgorithm: sequence(oid('2.16.840.1.101.3.4.1.46'), octets(randomBytes(12))) })],
+    ['an IV of 12 bytes', () => ({ contentAlgorithm: sequence(oid('2.16.840.1.101.3.4.1.42'), octets(randomBytes(12))) })],
+    ['a key of AES-128 under the name of AES-256', () => ({ cek: randomBytes(16) })],
+    ['attributes', () => ({ attributes: [der(0xa1, set())] })],
+    ['half a block', () => ({ content: (c) => der(0x80, c.subarray(0, 24)) })],
+    ['no content', () => ({ content: () => der(0x80) })],
+    ['segments of none', () => ({ content: () => streamed(0xa0) })],
+    ['content in another tag', () => ({ content: (c) => der(0x81, c) })],
+    ['a part that is no OCTET STRING', () => ({ content: (c) => streamed(0xa0, octets(c), bits(c)) })],
+    ['more segments than are counted', () => ({ content: (c) => streamed(0xa0, ...Array.from({ length: 600 }, () => octets(c.subarray(0, 1)))) })],
+    ['content that is large', () => ({ content: () => der(0x80, new Uint8Array(20_000)) })],
   ];
-  test.each(CASES)('%s', async (_, change, code) => expect(await codeOf(await envelope(spki, DATA, change()))).toBe(code));
+  test.each(CASES)('%s', async (_, change) => expect(await codeOf(await envelope(spki, DATA, change()))).toBe('KEY_SEALER_ANSWER'));
 
   test('bytes behind it, a length that overflows, an end that never comes, too deep', async () => {
     const good = await envelope(spki, DATA);
     const streamedOne = await envelope(spki, DATA, {}, true);
     const deep = Array.from({ length: 40 }).reduce<Bytes>((inner) => streamed(0x30, inner), der(5));
-    for (const data of [concat(good, bytes([0])), concat(bytes([0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), good.subarray(4)), streamedOne.subarray(0, -2), deep, bytes([]), bytes([0x04, 0x80, 0, 0]), bytes([0x1f, 0x81, 0x01, 0])]) expect(await codeOf(data)).toBe('FMT_DER');
+    for (const data of [concat(good, bytes([0])), concat(bytes([0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), good.subarray(4)), streamedOne.subarray(0, -2), deep, bytes([]), bytes([0x04, 0x80, 0, 0]), bytes([0x1f, 0x81, 0x01, 0])]) expect(await codeOf(data)).toBe('KEY_SEALER_ANSWER');
   });
 
   test('wrong padding, a wrong key and a changed ciphertext are one answer', async () => {
@@ -89,17 +89,20 @@ describe('refused', () => {
   });
 });
 
-test('whatever is cut or changed: a refusal or the same data, never anything else', async () => {
+test('whatever is cut or changed: opened or refused by one code, never anything else', async () => {
   const both = [await envelope(spki, DATA), await envelope(spki, DATA, {}, true)] as const;
   const codes = new Set<string>();
   await fc.assert(fc.asyncProperty(fc.constantFrom(...both), fc.nat(), fc.integer({ min: 1, max: 255 }), fc.boolean(), async (data, where, change, cut) => {
     const at = where % data.length;
     const other = cut ? data.slice(0, at) : data.slice();
     if (!cut) other[at] = (other[at] as number) ^ change;
-    codes.add(await codeOf(other));
+    const code = await codeOf(other);
+    codes.add(code);
+    // CBC has no integrity: what opens may be other data, which nothing of ours then opens with (aws-kms.test.ts).
+    if (code === 'opened') expect((await opened(other)).length).toBeGreaterThan(0);
   }), { numRuns: 400 });
-  expect([...codes].every((code) => ['opened', 'FMT_DER', 'KEY_SEALER_ANSWER'].includes(code))).toBe(true);
-  expect(codes.size).toBeGreaterThan(1);
+  expect([...codes].filter((code) => !['opened', 'KEY_SEALER_ANSWER'].includes(code))).toEqual([]);
+  expect(codes.has('KEY_SEALER_ANSWER')).toBe(true);
 });
 
 test('definite lengths come out of any spelling of the same values', () => {

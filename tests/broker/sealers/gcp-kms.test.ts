@@ -153,7 +153,7 @@ describe('a service that is busy', () => {
     expect(clock.pauses).toEqual([150, 150, 300]);
   });
   test('429 that stays', async () => {
-    gcp.kms.instead.push(...Array.from({ length: 5 }, () => json(429, { error: { status: 'RESOURCE_EXHAUSTED' } })));
+    gcp.kms.instead.push(...Array.from({ length: 4 }, () => json(429, { error: { status: 'RESOURCE_EXHAUSTED' } })));
     await expect(broker().seal(aad(), CANARY)).rejects.toEqual(refusal('KEY_SEALER_UNAVAILABLE'));
   });
   test('a token is kept, renewed before it ends, and anew when it is refused; a second refusal is an answer', async () => {

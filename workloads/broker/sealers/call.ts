@@ -27,7 +27,7 @@ export interface Surroundings {
 }
 
 export const surroundings = (given: Partial<Surroundings> = {}): Surroundings => ({
-  now: Date.now, sleep: (ms) => new Promise((done) => { setTimeout(done, ms); }), random: Math.random, attemptMs: 10_000, ...given,
+  now: Date.now, sleep: (ms) => new Promise((done) => { setTimeout(done, ms); }), random: Math.random, attemptMs: 4_000, ...given,
 });
 
 export interface Call {
@@ -49,7 +49,7 @@ export interface Answer {
 export type Authorize = (call: Call, stale: boolean) => Promise<Call>;
 
 const MAX_ANSWER = 256 * 1024;
-const ATTEMPTS = 5;
+const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 3_000;
 const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);

@@ -9,7 +9,7 @@
  */
 import { type Bytes, hex } from '../../../attestation/bytes.ts';
 import { children, type DerNode, expectTag, oid, readDer, small, TAG } from '../../../attestation/formats/der.ts';
-import { refuse } from '../../../attestation/refusal.ts';
+import { Refusal, refuse } from '../../../attestation/refusal.ts';
 import { definite } from './ber.ts';
 
 export interface Enveloped {
@@ -26,6 +26,17 @@ const [IMPLICIT_0, EXPLICIT_0, EXPLICIT_1, EXPLICIT_2] = [0x80, 0xa0, 0xa1, 0xa2
 const PATH = 'cms';
 const BLOCK = 16;
 const bad = (path: string, have: string, need: string): never => refuse('KEY_SEALER_ANSWER', path, 'The key service answers in a form that is not accepted; nothing was opened.', { have, need });
+
+/** @throws Refusal KEY_SEALER_ANSWER */
+function parsed(data: Bytes): Enveloped {
+  try {
+    return parseEnveloped(data);
+  } catch (error) {
+    // What the DER reader says is for who sends certificates.
+    if (error instanceof Refusal && error.code === 'FMT_DER') return bad(error.reasons[0]?.path ?? PATH, error.reasons[0]?.have ?? 'no BER', error.reasons[0]?.need ?? 'BER of EnvelopedData');
+    throw error;
+  }
+}
 
 /** @throws Refusal FMT_DER, KEY_SEALER_ANSWER */
 export function parseEnveloped(data: Bytes): Enveloped {
@@ -90,9 +101,9 @@ function number(node: DerNode | undefined, need: number, path: string): void {
   if (have !== need) bad(`${PATH}.${path}`, String(have), String(need));
 }
 
-/** @param key RSA-OAEP with SHA-256. @throws Refusal KEY_SEALER_ANSWER: the same one, whatever of it failed */
+/** @param key RSA-OAEP with SHA-256. @throws Refusal KEY_SEALER_ANSWER: the same one, whatever failed behind the parser */
 export async function openEnveloped(data: Bytes, key: CryptoKey): Promise<Bytes> {
-  const { encryptedKey, iv, content } = parseEnveloped(data);
+  const { encryptedKey, iv, content } = parsed(data);
   try {
     const raw = new Uint8Array(await crypto.subtle.decrypt({ name: 'RSA-OAEP' }, key, encryptedKey));
     const cek = await crypto.subtle.importKey('raw', raw, 'AES-CBC', false, ['decrypt']).finally(() => raw.fill(0));

@@ -10,7 +10,7 @@ import { openEnveloped } from './cms.ts';
 export interface Recipient {
   /** A new document for each call: KMS takes them for some minutes only. */
   document(): Promise<Bytes>;
-  /** @throws Refusal KEY_SEALER_ANSWER, FMT_DER */
+  /** @throws Refusal KEY_SEALER_ANSWER */
   open(ciphertextForRecipient: Bytes): Promise<Bytes>;
 }
 
