@@ -86,7 +86,10 @@ async function once(name: ScenarioName, seed: number, options: DrillCommand, fol
     const record = options.record === undefined ? [] : await cellsIn(resolve(options.record));
     await runDrill({
       scenario: scenario(name), seed, folder: cells, log: createLog('drill', { write: () => {} }), signal, onProgress: live.update, ...(options.rate === undefined ? {} : { rate: options.rate }), ...(options.leaseSeconds === undefined ? {} : { leaseSeconds: options.leaseSeconds }),
-      whileUp: async (drill, all) => { report = await keep(name, seed, drill, all, join(cells, 'fleet'), folder, record); },
+      whileUp: async (drill, all) => {
+        report = await keep(name, seed, drill, all, join(cells, 'fleet'), folder, record);
+        if (!report.ok) await keepLogs(join(cells, 'fleet'), folder);
+      },
     });
     if (report === undefined) throw new Error('no report was written');
     live.done(`${report.evidence.seconds.toFixed(0)} s`);
@@ -98,7 +101,7 @@ async function once(name: ScenarioName, seed: number, options: DrillCommand, fol
     note(`  next: ${error.next}`);
     return { ok: false, scenario: name, seed, error: { code: error.code, message: error.message, next: error.next } };
   } finally {
-    if (report?.ok !== true) await keepLogs(join(cells, 'fleet'), folder);
+    if (report === undefined) await keepLogs(join(cells, 'fleet'), folder);
     await rm(cells, { recursive: true, force: true });
   }
 }

@@ -17,5 +17,5 @@ export function outcomeOf(error: unknown): CellOutcome | undefined {
   if (!(error instanceof ApiError)) return undefined;
   const named = error.code === 'EPOCH_FENCED' ? error.problem?.reasons?.[0]?.need : undefined;
   if (named !== undefined) return { kind: 'elsewhere', cell: named };
-  return error.passing || error.code.startsWith('EPOCH_') ? { kind: 'down', retryAfterMs: error.retryAfter } : undefined;
+  return error.passing || error.code === 'STORE_FULL' || error.code.startsWith('EPOCH_') ? { kind: 'down', retryAfterMs: error.retryAfter } : undefined;
 }

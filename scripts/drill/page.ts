@@ -29,9 +29,9 @@ h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:30px 0 8px;border-bott
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:10px;margin:16px 0}.tile{border:1px solid var(--line);border-radius:8px;padding:10px 12px;background:var(--soft)}
 .tile b{display:block;font-size:24px;line-height:1.25}.tile span{color:var(--dim);font-size:13px}
 table{border-collapse:collapse;width:100%;margin:8px 0;font-size:14px}th,td{text-align:left;padding:5px 8px;border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--dim);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-svg{width:100%;height:auto;display:block;margin:6px 0 14px}.grid{stroke:var(--line)}.mark{stroke:var(--dim);stroke-dasharray:2 3}.shade{fill:var(--shade)}
+svg{width:100%;min-width:640px;height:auto;display:block;margin:6px 0 14px}.wide{overflow-x:auto}.grid{stroke:var(--line)}.mark{stroke:var(--dim);stroke-dasharray:2 3}.shade{fill:var(--shade)}
 .tick,.legend,.marklabel{font:11px system-ui,sans-serif;fill:var(--dim)}.legend{fill:var(--fg);font-size:12px}.charttitle{font:600 13px system-ui,sans-serif;fill:var(--fg)}
-code,.mono{font:12.5px ui-monospace,monospace;overflow-wrap:anywhere}details{margin:8px 0}summary{cursor:pointer}`;
+code,.mono{font:12.5px ui-monospace,monospace}.mono{overflow-wrap:anywhere}@media(max-width:560px){body{padding:16px}}details{margin:8px 0}summary{cursor:pointer}`;
 
 const number = (value: number | undefined, digits = 2): string => (value === undefined || Number.isNaN(value) ? 'not seen' : value.toLocaleString('en', { maximumFractionDigits: digits, minimumFractionDigits: digits > 0 && !Number.isInteger(value) ? Math.min(digits, 2) : 0 }));
 const seconds = (value: number | undefined): string => (value === undefined ? 'not seen' : `${number(value)} s`);
@@ -39,7 +39,7 @@ type Cell = string | { readonly html: string };
 const cellOf = (cell: Cell): string => (typeof cell === 'string' ? escape(cell) : cell.html);
 const table = (head: readonly string[], rows: readonly (readonly Cell[])[], numeric: readonly number[] = []): string => {
   const style = (i: number): string => (numeric.includes(i) ? ' class="n"' : '');
-  return `<table><thead><tr>${head.map((h, i) => `<th${style(i)}>${escape(h)}</th>`).join('')}</tr></thead><tbody>${rows.map((row) => `<tr>${row.map((cell, i) => `<td${style(i)}>${cellOf(cell)}</td>`).join('')}</tr>`).join('')}</tbody></table>`;
+  return `<div class="wide"><table><thead><tr>${head.map((h, i) => `<th${style(i)}>${escape(h)}</th>`).join('')}</tr></thead><tbody>${rows.map((row) => `<tr>${row.map((cell, i) => `<td${style(i)}>${cellOf(cell)}</td>`).join('')}</tr>`).join('')}</tbody></table></div>`;
 };
 const verdictOf = (holds: boolean, yes: string, no: string): { html: string } => ({ html: `<span class="${holds ? 'good' : 'bad'}">${escape(holds ? yes : no)}</span>` });
 const tile = (value: string, label: string, holds?: boolean): string => `<div class="tile"><b class="${holds === undefined ? '' : holds ? 'good' : 'bad'}">${escape(value)}</b><span>${escape(label)}</span></div>`;
@@ -102,9 +102,9 @@ export function page({ report, series, marks, shade, anchors = [], jws, key }: P
     `<p>${report.ok ? '<span class="good">All bounds were met.</span>' : `<span class="bad">Not all bounds were met: ${report.violationCount} violations, ${report.missed.length} things not seen.</span>`} What was done: ${escape(report.what)}. What was seen of it: ${escape(report.felt)}.</p>`,
     `<p class="notice"><b>${escape(report.notice)}</b></p>`,
     tiles(report),
-    section('Over time', chart({ ...common, title: 'Jobs a second', unit: 'jobs/s', lines: [{ label: 'acknowledged', values: series.acknowledged, colour: '--a' }, { label: 'results verified by clients', values: series.finals, colour: '--c' }, { label: 'failed requests', values: series.errors, colour: '--b', dash: true }] }),
+    section('Over time', '<div class="wide">', chart({ ...common, title: 'Jobs a second', unit: 'jobs/s', lines: [{ label: 'acknowledged', values: series.acknowledged, colour: '--a' }, { label: 'results verified by clients', values: series.finals, colour: '--c' }, { label: 'failed requests', values: series.errors, colour: '--b', dash: true }] }),
       chart({ ...common, title: 'From acknowledgement to verified result', unit: 'ms', lines: [{ label: 'median', values: series.p50, colour: '--a' }, { label: '95th percentile', values: series.p95, colour: '--b', dash: true }] }),
-      chart({ ...common, title: 'Jobs acknowledged and not over', unit: 'jobs', lines: [{ label: 'open', values: series.open, colour: '--a' }] })),
+      chart({ ...common, title: 'Jobs acknowledged and not over', unit: 'jobs', lines: [{ label: 'open', values: series.open, colour: '--a' }] }), '</div>'),
     section('Figures', figures(report)),
     ...(report.failover ? [section('Failing over, phase by phase', phases(report, 'failover')), section('Failing back', phases(report, 'failback'))] : []),
     section('Who asked for keys', say('Each requester spoke to the real broker. It is the good one with one thing wrong; the codes are the broker\'s.'), table(['requester', 'cell', 'expected', 'actual', 'codes', ''], released)),
@@ -112,8 +112,8 @@ export function page({ report, series, marks, shade, anchors = [], jws, key }: P
     section('Violations', report.violationCount === 0 ? say('The auditor, which knows the specification and this history only, found none.') : table(['kind', 'what', 'tenant', 'cell'], report.violations.map(({ kind, what, tenant = '', cell = '' }) => [kind, what, tenant, cell])),
       ...(report.missed.length === 0 ? [] : [say('Not seen, or not in time:'), table(['what'], report.missed.map((one) => [one]))])),
     section('Evidence', table(['', ''], [
-      ['seed', String(report.seed)], ['history', { html: `${report.evidence.events} events, SHA-256 <code>${escape(report.evidence.historySha256)}</code>` }], ['epoch leases', `${report.evidence.leaseSeconds} s`], ['bounds', `sync: ${report.bounds.sync.rtoSeconds} s, ${report.bounds.sync.rpoSeconds} s of loss; async: ${report.bounds.async.rtoSeconds} s, ${report.bounds.async.rpoSeconds} s (modules/environments.ts)`],
-      ...report.evidence.machine, ['signed with', { html: `<code>${escape(key)}</code>, the owner's key of this drill's deployment` }],
+      ['seed', String(report.seed)], ['history', { html: `${report.evidence.events} events, SHA-256 <code class="mono">${escape(report.evidence.historySha256)}</code>` }], ['epoch leases', `${report.evidence.leaseSeconds} s`], ['bounds', `sync: ${report.bounds.sync.rtoSeconds} s, ${report.bounds.sync.rpoSeconds} s of loss; async: ${report.bounds.async.rtoSeconds} s, ${report.bounds.async.rpoSeconds} s (modules/environments.ts)`],
+      ...report.evidence.machine, ['signed with', { html: `<code class="mono">${escape(key)}</code>, the owner's key of this drill's deployment` }],
       ...(anchors.length === 0 ? [] : [['in the audit log', { html: `${anchors.map(({ cell, seq, hash }) => `chain ${escape(cell)}, entry ${seq}, <code>${escape(hash.slice(0, 16))}</code>`).join('<br>')}` }] as const]),
     ]), `<details><summary>The report as signed (JWS)</summary><p class="mono">${escape(jws)}</p></details>`),
   ];

@@ -62,6 +62,12 @@ export function argumentsOf(command: string, words: Words): string[] {
   }));
 }
 
+/** Progress comes first: what it ended with is an error, or the last line. */
+export const saidLast = (text: string): string | undefined => {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  return lines.find((line) => line.startsWith('error')) ?? lines.at(-1);
+};
+
 export interface OperatorOptions {
   readonly scenario: string;
   readonly words: Words;
@@ -94,7 +100,7 @@ export class Operator {
       });
     });
     this.typed.push({ at, runbook, command, exit, seconds: (now() - at) / 1000 });
-    if (exit !== need) throw new UserError('RUNBOOK_LINE', `\`${command}\` of the runbook ${runbook} ended with ${exit}, not ${need}: ${(stderr || stdout).trim().split('\n')[0] ?? ''}`, 'Correct the runbook, or what it says.');
+    if (exit !== need) throw new UserError('RUNBOOK_LINE', `\`${command}\` of the runbook ${runbook} ended with ${exit}, not ${need}: ${saidLast(stderr) ?? saidLast(stdout) ?? 'it said nothing'}`, 'Correct the runbook, or what it says.');
     return stdout;
   }
 

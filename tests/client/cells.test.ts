@@ -109,9 +109,10 @@ describe('the API of several cells', () => {
     expect(asked.map(({ cell }) => cell)).toEqual(['gcp', 'azure']);
   });
 
-  it.each(['EPOCH_ABSENT', 'EPOCH_EXPIRED', 'LEDGER_UNAVAILABLE'])('tries again and again while no cell can (%s), until one can', async (code) => {
+  it.each(['EPOCH_ABSENT', 'EPOCH_EXPIRED', 'LEDGER_UNAVAILABLE', 'STORE_FULL'])('tries again and again while no cell can (%s), until one can', async (code) => {
     let left = 7;
-    const { api } = cells({ gcp: () => problem(503, code), aws: () => (left-- > 0 ? problem(503, code) : taken()), azure: () => problem(503, code) });
+    const no = () => problem(code === 'STORE_FULL' ? 507 : 503, code);
+    const { api } = cells({ gcp: no, aws: () => (left-- > 0 ? no() : taken()), azure: no });
     expect((await api.submit(Uint8Array.of(1))).job_id).toBe(JOB.job_id);
   });
 

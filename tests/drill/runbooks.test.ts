@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { program } from '../../scripts/ccc.ts';
-import { argumentsOf, type Line, LINES, Operator, RUNBOOKS, WORDS } from '../../scripts/drill/runbook.ts';
+import { argumentsOf, type Line, LINES, Operator, RUNBOOKS, saidLast, WORDS } from '../../scripts/drill/runbook.ts';
 import { SCENARIOS } from '../../scripts/drill/scenarios.ts';
 import { ROOT } from '../../workloads/protocol/measure.ts';
 
@@ -50,6 +50,10 @@ describe('the operator', () => {
     expect(argumentsOf('ccc doctor --data FOLDER/aws', { FOLDER: '/a b' })).toEqual(['ccc', 'doctor', '--data', '/a b/aws']);
     expect(() => argumentsOf('ccc doctor --data FOLDER', {})).toThrow(/FOLDER stands for nothing/);
     for (const line of lines) expect(argumentsOf(line.command, Object.fromEntries(WORDS.map((word) => [word, 'x']))).join(' ')).not.toMatch(/[A-Z]{3,}/);
+  });
+
+  it('says what a command ended with: its error, else its last line', () => {
+    expect(['failback: decide: azure\nerror HANDOVER_WAITS: Not within 60 s.\n  next: ccc cells\n', 'one\ntwo\n\n', ' \n'].map(saidLast)).toEqual(['error HANDOVER_WAITS: Not within 60 s.', 'two', undefined]);
   });
 
   it('says which lines of its scenario nobody typed', () => {

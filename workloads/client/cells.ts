@@ -37,7 +37,8 @@ function outcomeOf(error: ApiError): CellOutcome | undefined {
     const named = error.problem?.reasons?.[0]?.need;
     return named === undefined ? { kind: 'down' } : { kind: 'elsewhere', cell: named };
   }
-  return EPOCH.test(error.code) || error.passing ? { kind: 'down', retryAfterMs: error.retryAfter } : undefined;
+  // A full store is full for longer than a cell by itself is worth waiting for; another one has room.
+  return EPOCH.test(error.code) || error.code === 'STORE_FULL' || error.passing ? { kind: 'down', retryAfterMs: error.retryAfter } : undefined;
 }
 
 export function createCellsApi(options: CellsOptions): CellsApi {
