@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { b64u } from '../../attestation/bytes.ts';
 import { Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { EpochJudge } from '../../workloads/protocol/epoch-judge.ts';
-import { type EpochGrant, type EpochPromise, type EpochRules, epochRules, leaseOf, PROMISE_TYPE, signGrant, signPromise, verifyLease, verifyPromise } from '../../workloads/protocol/epoch.ts';
+import { type EpochGrant, type EpochPromise, type EpochRules, epochRules, findLease, leaseOf, PROMISE_TYPE, signGrant, signPromise, verifyLease, verifyPromise } from '../../workloads/protocol/epoch.ts';
 import { generateSigningKey, signJws, type SigningKey } from '../../workloads/protocol/jws.ts';
 import { createLog } from '../../workloads/protocol/log.ts';
 import { type CellDirectory, DIRECTORY_TYPE, directorySchema, type OwnerPolicy, policySchema } from '../../workloads/protocol/owner.ts';
@@ -72,6 +72,21 @@ describe('a lease', () => {
     ['EPOCH_SIGNATURE', async () => [await signJws('ccc-epoch-grant+jws', promiseOf('aws'), keys['aws']?.privateKey as CryptoKey, { kid: 'aws' })]],
   ])('%s', async (expected, promises, change = {}) => {
     expect(await code(verifyLease({ promises: await promises() }, rules, owner.publicKey, { ...question, ...change }))).toBe(expected);
+  });
+
+  it('or the reason why there is none, which is what is refused with; looking throws nothing', async () => {
+    const promise = fc.record({
+      observer: fc.constantFrom('aws', 'gcp', 'azure'), tenant: fc.constantFrom('acme', 'acme', 'acme', 'other'), cell: fc.constantFrom('aws', 'aws', 'aws', 'gcp'), epoch: fc.constantFrom(7, 8),
+      iat: fc.constantFrom(NOW - 9, NOW, NOW + 5), exp: fc.constantFrom(NOW, NOW + 5, NOW + 9),
+    }).map((change) => promiseOf(change.observer, change));
+    const seen = new Set<string>();
+    fc.assert(fc.property(fc.array(promise, { maxLength: 4 }), (promises) => {
+      const found = findLease(promises, undefined, rules, question);
+      seen.add('code' in found ? found.code : 'lease');
+      if (!('code' in found)) expect(leaseOf(promises, undefined, rules, question)).toEqual(found);
+      else expect(() => leaseOf(promises, undefined, rules, question)).toThrow(expect.objectContaining({ reasons: [found] }));
+    }), { numRuns: 500, seed: 7 });
+    expect([...seen].sort()).toEqual(['EPOCH_ABSENT', 'EPOCH_CELL', 'EPOCH_CLOCK', 'EPOCH_EXPIRED', 'EPOCH_LENGTH', 'EPOCH_QUORUM', 'EPOCH_TENANT', 'lease']);
   });
 
   it('a promise that was altered anywhere is refused', async () => {

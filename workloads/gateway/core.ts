@@ -9,6 +9,7 @@ import type { Log } from '../protocol/log.ts';
 import type { SessionPayload } from '../protocol/messages.ts';
 import type { BrokerClient, BrokerTrust, VerifiedBroker } from './broker.ts';
 import type { Epochs } from './epochs.ts';
+import type { KeyStates } from './key-states.ts';
 import type { KeyedTenants } from './keyed.ts';
 import type { Health } from './health.ts';
 import type { Limits } from './limits.ts';
@@ -31,6 +32,7 @@ export interface Core {
   readonly ledger: Ledger;
   readonly store: MessageStore;
   readonly zones: Zones;
+  readonly keyStates: KeyStates;
   readonly documents: OwnerDocuments;
   readonly broker: BrokerClient;
   readonly trust: BrokerTrust;

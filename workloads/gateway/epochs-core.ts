@@ -6,8 +6,8 @@
  *   asking: a majority promises in time -> holds; otherwise gives back what it got, and that epoch is burnt
  *   holding: renews at a third; without a majority it stops serving one clock bound before the end, and asks on
  */
-import { Refusal, refuse } from '../../attestation/refusal.ts';
-import { type EpochGrant, type EpochLease, type EpochPromise, type EpochRules, FORCED_STEP, leaseOf, ms, type Naming } from '../protocol/epoch.ts';
+import { type Reason, Refusal, refuse } from '../../attestation/refusal.ts';
+import { type EpochGrant, type EpochLease, type EpochPromise, type EpochRules, findLease, FORCED_STEP, ms, type Naming } from '../protocol/epoch.ts';
 import type { EpochView } from '../protocol/observer.ts';
 
 export interface HolderConfig {
@@ -67,27 +67,24 @@ export const paces = ({ leaseMs }: Pick<EpochRules, 'leaseMs'>) => ({
 
 const NOTHING: Plan = { ask: [], release: [], look: [] };
 
+const find = ({ cell, rules }: HolderConfig, { promises, grant }: HolderState, tenant: string, now: number): EpochLease | Reason =>
+  findLease(promises.map(({ promise }) => promise), grant, rules, { tenant, cell, now });
+
 /** The lease now. @throws Refusal EPOCH_FENCED (`need`: the cell that has it), EPOCH_EXPIRED, EPOCH_QUORUM, EPOCH_ABSENT, EPOCH_CELL */
 export function held(config: HolderConfig, state: HolderState, tenant: string, now: number): EpochLease {
-  try {
-    return leaseOf(state.promises.map(({ promise }) => promise), state.grant, config.rules, { tenant, cell: config.cell, now });
-  } catch (error) {
-    const top = topView(state);
-    // A view that is older than an epoch of one's own says nothing.
-    if (error instanceof Refusal && top?.cell !== undefined && top.cell !== config.cell && top.epoch >= state.known) {
-      refuse('EPOCH_FENCED', 'epoch.cell', `Go to cell ${top.cell}: it has epoch ${top.epoch} of the tenant.`, { have: config.cell, need: top.cell });
-    }
-    throw error;
+  const found = find(config, state, tenant, now);
+  if (!('code' in found)) return found;
+  const top = topView(state);
+  // A view that is older than an epoch of one's own says nothing.
+  if (top?.cell !== undefined && top.cell !== config.cell && top.epoch >= state.known) {
+    refuse('EPOCH_FENCED', 'epoch.cell', `Go to cell ${top.cell}: it has epoch ${top.epoch} of the tenant.`, { have: config.cell, need: top.cell });
   }
+  throw new Refusal(found);
 }
 
 export const holds = (config: HolderConfig, state: HolderState, tenant: string, now: number): EpochLease | undefined => {
-  if (state.promises.length === 0) return undefined;
-  try {
-    return leaseOf(state.promises.map(({ promise }) => promise), state.grant, config.rules, { tenant, cell: config.cell, now });
-  } catch {
-    return undefined;
-  }
+  const found = find(config, state, tenant, now);
+  return 'code' in found ? undefined : found;
 };
 
 /** Of two cells that were promised one epoch by different observers, that whose promise lasts: the other came to nothing. */

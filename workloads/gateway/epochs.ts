@@ -4,12 +4,12 @@ import { refuse } from '../../attestation/refusal.ts';
 import type { HeldTenant, Ledger } from '../ledger/ledger.ts';
 import type { Replication } from '../ledger/replication.ts';
 import { type Clock, seconds } from '../protocol/clock.ts';
-import { type EpochRules, epochRules, ms, verifyGrant } from '../protocol/epoch.ts';
+import { type EpochLease, type EpochRules, epochRules, ms, verifyGrant } from '../protocol/epoch.ts';
 import type { SigningKey } from '../protocol/jws.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
 import type { EpochProof, TenantEpoch } from '../protocol/messages.ts';
 import { type Asking, askObservers } from './epochs-ask.ts';
-import { absorb, giveBack, held, type HolderConfig, type HolderState, IDLE, paces, plan, type Plan } from './epochs-core.ts';
+import { absorb, giveBack, held, type HolderConfig, type HolderState, holds, IDLE, paces, plan, type Plan } from './epochs-core.ts';
 import { leaveTo, waitsFor } from './epochs-heirs.ts';
 import { HeirSearch } from './epochs-search.ts';
 import type { PhaseLog } from './phases.ts';
@@ -177,12 +177,8 @@ export class Epochs {
   async status(): Promise<{ tenant: string; epoch: number; until: number }[]> {
     const rules = await this.rules();
     return rules === undefined ? [] : [...this.#states.keys()].flatMap((tenant) => {
-      try {
-        const { epoch, until } = held(this.#config(rules), this.#states.get(tenant) ?? IDLE, tenant, this.#options.now());
-        return [{ tenant, epoch, until }];
-      } catch {
-        return [];
-      }
+      const lease = this.#lease(rules, tenant);
+      return lease === undefined ? [] : [{ tenant, epoch: lease.epoch, until: lease.until }];
     });
   }
 
@@ -240,12 +236,12 @@ export class Epochs {
     return { cell: this.#options.cell.cell, instance: this.#instance, rules };
   }
 
+  #lease(rules: EpochRules, tenant: string): EpochLease | undefined {
+    return holds(this.#config(rules), this.#states.get(tenant) ?? IDLE, tenant, this.#options.now());
+  }
+
   #epochNow(rules: EpochRules, tenant: string): number | undefined {
-    try {
-      return held(this.#config(rules), this.#states.get(tenant) ?? IDLE, tenant, this.#options.now()).epoch;
-    } catch {
-      return undefined;
-    }
+    return this.#lease(rules, tenant)?.epoch;
   }
 
   #proof(tenant: string, state: HolderState, epoch: number): EpochProof {

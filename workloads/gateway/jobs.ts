@@ -9,6 +9,7 @@ import { CccError } from '../protocol/problem.ts';
 import { tenantWraps } from '../protocol/wrap.ts';
 import type { Core } from './core.ts';
 import { requireZone } from './policy.ts';
+import { mayHold } from './residency.ts';
 import { linger, promisedLength, readUpload } from './upload.ts';
 
 /** Without result, counter and receipts. */
@@ -35,16 +36,17 @@ async function requireAllowed(core: Core, tenantId: string, context: EncryptionC
 }
 
 /** The tenant key that the data key is wrapped to. @throws Refusal KEY_UNKNOWN, KEY_STATE */
-async function wrappedTo(core: Core, tenantId: string, message: ParsedMessage): Promise<string> {
+function wrappedTo(core: Core, tenantId: string, message: ParsedMessage): Promise<string> {
   const wraps = tenantWraps(message.wraps);
-  const keys = await core.ledger.tenantKeys(tenantId);
-  const known = wraps.flatMap((wrap) => keys.filter((key) => key.id === wrap.keyId && key.alg === wrap.alg));
-  if (known.length === 0) {
-    refuse('KEY_UNKNOWN', 'header.wraps', 'Encrypt to a key of the current key manifest.', { have: wraps.map((wrap) => wrap.keyId.slice(0, 100)).join(', ') || 'no wrap to a tenant key' });
-  }
-  const usable = known.find((key) => key.state === 'active' || key.state === 'retiring');
-  if (usable === undefined) refuse('KEY_STATE', 'header.wraps', 'Get the key manifest anew and encrypt to its active key.', { have: known.map((key) => key.state).join(', '), need: 'active or retiring' });
-  return usable.id;
+  return core.keyStates.pick(tenantId, (keys) => {
+    const known = wraps.flatMap((wrap) => keys.filter((key) => key.id === wrap.keyId && key.alg === wrap.alg));
+    if (known.length === 0) {
+      refuse('KEY_UNKNOWN', 'header.wraps', 'Encrypt to a key of the current key manifest.', { have: wraps.map((wrap) => wrap.keyId.slice(0, 100)).join(', ') || 'no wrap to a tenant key' });
+    }
+    const usable = known.find((key) => key.state === 'active' || key.state === 'retiring');
+    if (usable === undefined) refuse('KEY_STATE', 'header.wraps', 'Get the key manifest anew and encrypt to its active key.', { have: known.map((key) => key.state).join(', '), need: 'active or retiring' });
+    return usable.id;
+  });
 }
 
 /** How far a tenant's job must have got before it is acknowledged: by the owner's directory, to every cell that may take over; where none is named, to the next of the tenant's order. */
@@ -76,7 +78,8 @@ export async function acceptMessage(core: Core, tenantId: string, request: Fasti
     await requireAllowed(core, tenantId, parsed.context);
     const keyId = await wrappedTo(core, tenantId, parsed);
     const { job_id: jobId, compliance_zone: zone, data_classification: classification } = parsed.context;
-    const place = await placement(core, tenantId);
+    const { policy } = await core.documents.policy();
+    const place = { ...await placement(core, tenantId), peers: mayHold(policy, core.documents.knownDirectory?.directory, tenantId, zone) };
     return await core.store.keep(message, async (messageDigest) => {
       const served = await core.epochs.require(tenantId);
       const { outcome, job } = await core.ledger.accept({ tenantId, jobId, messageDigest, size: message.length, zone, classification, keyId }, { epoch: served.epoch, ...place });

@@ -24,6 +24,7 @@ import { createApp } from './http.ts';
 import { counterRoutes, type InternalAuth } from './internal-routes.ts';
 import { type Limits, LIMITS } from './limits.ts';
 import { peerKeyRoutes, relayRoutes } from './key-routes.ts';
+import { KeyStates } from './key-states.ts';
 import { KeyedTenants } from './keyed.ts';
 import { Load } from './load.ts';
 import { collect, Lately, meterApp, meterLedger } from './metering.ts';
@@ -102,7 +103,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const phases = new PhaseLog({ cell: cell.cell, now, write: options.onPhase });
   const epochs = new Epochs({ cell, key: options.cellKey, documents, ledger, healthy: () => ableToHold(health, now), observers: options.observers, replication: options.peers?.replication, phases, now, log, ...(keyed === undefined ? {} : { ready: (tenant: string) => keyed.has(tenant) }) });
   const core: Core = {
-    cell, configDigest, now, limits, log, ledger, store, zones: new Zones(ledger), documents, broker, trust, collateral: options.collateral,
+    cell, configDigest, now, limits, log, ledger, store, zones: new Zones(ledger), keyStates: new KeyStates(ledger, now), documents, broker, trust, collateral: options.collateral,
     sessions: new Sessions({ trust, documents, cell: cell.cell, now }),
     rates: new RateLimiter(now, limits.buckets),
     load: new Load({ ledger, limits, now }),

@@ -10,7 +10,7 @@
  */
 import { z } from 'zod';
 import { fromB64u } from '../../attestation/bytes.ts';
-import { Refusal, refuse } from '../../attestation/refusal.ts';
+import { type Reason, Refusal, type RefusalCode, refuse } from '../../attestation/refusal.ts';
 import { decodeJwsUnverified, signJws, verifyJws } from './jws.ts';
 import type { EpochProof } from './messages.ts';
 import type { CellDirectory } from './owner.ts';
@@ -121,26 +121,34 @@ export interface EpochLease {
 export interface EpochQuestion { readonly tenant: string; readonly cell: string; /** Epoch ms. */ readonly now: number }
 
 /**
- * The lease in promises whose signatures were checked: that of the highest epoch with a majority.
- * @throws Refusal EPOCH_ABSENT, EPOCH_TENANT, EPOCH_CELL, EPOCH_LENGTH, EPOCH_CLOCK, EPOCH_QUORUM, EPOCH_EXPIRED
+ * The lease in promises whose signatures were checked, that of the highest epoch with a majority; or why there is none: EPOCH_ABSENT, EPOCH_TENANT, EPOCH_CELL,
+ * EPOCH_LENGTH, EPOCH_CLOCK, EPOCH_QUORUM, EPOCH_EXPIRED. A cell asks this of each tenant many times a second, and holds few of them: nothing is thrown.
  */
-export function leaseOf(promises: readonly EpochPromise[], grant: EpochGrant | undefined, rules: EpochRules, { tenant, cell, now }: EpochQuestion): EpochLease {
+export function findLease(promises: readonly EpochPromise[], grant: EpochGrant | undefined, rules: EpochRules, { tenant, cell, now }: EpochQuestion): EpochLease | Reason {
+  const no = (code: RefusalCode, path: string, next: string, detail: Pick<Reason, 'have' | 'need'>): Reason => ({ code, path, next, ...detail });
   const { order, quorum, leaseMs, clockBoundMs } = rules;
-  if (!order(tenant).includes(cell)) refuse('EPOCH_CELL', 'epoch.cell', 'The owner lists the cells of a tenant in the directory.', { have: cell, need: order(tenant).join(', ') || 'an order for the tenant' });
-  if (promises.length === 0) refuse('EPOCH_ABSENT', 'epoch.promises', 'This cell has no epoch for the tenant; the one that has answers.', { have: 'no promise', need: `${quorum} promises` });
+  if (!order(tenant).includes(cell)) return no('EPOCH_CELL', 'epoch.cell', 'The owner lists the cells of a tenant in the directory.', { have: cell, need: order(tenant).join(', ') || 'an order for the tenant' });
+  if (promises.length === 0) return no('EPOCH_ABSENT', 'epoch.promises', 'This cell has no epoch for the tenant; the one that has answers.', { have: 'no promise', need: `${quorum} promises` });
   for (const one of grant === undefined ? promises : [...promises, grant]) {
-    if (one.tenant !== tenant) refuse('EPOCH_TENANT', 'epoch.tenant', 'Show the promises of this tenant.', { have: one.tenant, need: tenant });
-    if (one.cell !== cell) refuse('EPOCH_CELL', 'epoch.cell', 'The promise was made to another cell.', { have: one.cell, need: cell });
-    if (ms(one.iat) > now + clockBoundMs) refuse('EPOCH_CLOCK', 'epoch.iat', 'Clocks differ by more than the owner\'s bound: set this machine\'s clock.', { have: String(one.iat), need: `at most ${(now + clockBoundMs) / 1000}` });
+    if (one.tenant !== tenant) return no('EPOCH_TENANT', 'epoch.tenant', 'Show the promises of this tenant.', { have: one.tenant, need: tenant });
+    if (one.cell !== cell) return no('EPOCH_CELL', 'epoch.cell', 'The promise was made to another cell.', { have: one.cell, need: cell });
+    if (ms(one.iat) > now + clockBoundMs) return no('EPOCH_CLOCK', 'epoch.iat', 'Clocks differ by more than the owner\'s bound: set this machine\'s clock.', { have: String(one.iat), need: `at most ${(now + clockBoundMs) / 1000}` });
   }
   for (const { iat, exp } of promises) {
-    if (ms(exp) - ms(iat) > leaseMs) refuse('EPOCH_LENGTH', 'epoch.exp', 'An observer promises for no longer than the directory says.', { have: `${exp - iat} s`, need: `at most ${leaseMs / 1000} s` });
+    if (ms(exp) - ms(iat) > leaseMs) return no('EPOCH_LENGTH', 'epoch.exp', 'An observer promises for no longer than the directory says.', { have: `${exp - iat} s`, need: `at most ${leaseMs / 1000} s` });
   }
   const best = majorityEnd(promises, grant, quorum);
-  if (best === undefined) refuse('EPOCH_QUORUM', 'epoch.promises', 'A majority of the observers must promise the same epoch.', { have: `${new Set(promises.map(({ observer }) => observer)).size} observers`, need: `${quorum} for one epoch` });
+  if (best === undefined) return no('EPOCH_QUORUM', 'epoch.promises', 'A majority of the observers must promise the same epoch.', { have: `${new Set(promises.map(({ observer }) => observer)).size} observers`, need: `${quorum} for one epoch` });
   const until = best.end - clockBoundMs;
-  if (now >= until) refuse('EPOCH_EXPIRED', 'epoch.exp', 'The cell\'s epoch has ended: it renews it, or another cell takes over.', { have: `until ${until / 1000}`, need: `after ${now / 1000}` });
+  if (now >= until) return no('EPOCH_EXPIRED', 'epoch.exp', 'The cell\'s epoch has ended: it renews it, or another cell takes over.', { have: `until ${until / 1000}`, need: `after ${now / 1000}` });
   return { tenant, cell, epoch: best.epoch, until };
+}
+
+/** As {@link findLease}. @throws Refusal with what that answers */
+export function leaseOf(...args: Parameters<typeof findLease>): EpochLease {
+  const found = findLease(...args);
+  if ('code' in found) throw new Refusal(found);
+  return found;
 }
 
 /** The end of the shortest promise of the best majority, for the highest epoch that has one. A grant alone is none. */
