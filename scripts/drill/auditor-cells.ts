@@ -67,6 +67,7 @@ export function judgeResidency(index: Index): Violation[] {
     ...index.of('write').filter(({ accepted }) => accepted).map((one) => ({ ...one, what: `${one.op} accepted` })),
     ...index.of('release').filter(({ actual }) => actual === 'released').map((one) => ({ ...one, what: 'a key released' })),
     ...index.of('key').map((one) => ({ ...one, what: 'a key held' })),
+    ...index.of('ciphertext').map((one) => ({ ...one, what: 'ciphertext' })),
     ...index.of('result-row').map(({ tenant, cell }) => ({ tenant, cell, what: 'a job counted' })),
   ];
   return places.flatMap(({ what, tenant, cell, at }): Violation[] => {

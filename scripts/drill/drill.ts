@@ -18,7 +18,7 @@ import { phasesOf } from './phases.ts';
 import { Network } from './proxy.ts';
 import { type Recorder, record } from './record.ts';
 import { ask, previousGeneration, type Wanted } from './requesters.ts';
-import { arrived, auditHeads, backlog, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, storedLines, versionOf, writesOf } from './rows.ts';
+import { arrived, auditHeads, backlog, ciphertextOf, configurationOf, keysOf, rowsOf, sessionsOf, type Step, stepsOf, storedLines, versionOf, writesOf } from './rows.ts';
 import { Operator, type Typed } from './runbook.ts';
 import type { Felt, Scenario, Stage as ScenarioStage } from './scenarios.ts';
 import { watch, type Watch } from './watch.ts';
@@ -276,7 +276,7 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
     for (const [cell, tenants] of heirs) recorder.write(...phasesOf({ ...await at(cell), tenants, history, direction: 'failover', at: hurtAt, ...(scenario.handedOver === true ? {} : { leaseEnd }), until: backAt ?? Infinity }));
     if (backAt !== undefined) recorder.write(...phasesOf({ ...await at(primary), tenants: movable, history, direction: 'failback', at: backAt, until: Infinity }));
   }
-  for (const cell of cells) recorder.write(...writesOf(await steps(cell), began), ...await keysOf(storeOf(cell), recorder.now()), ...await rowsOf(storeOf(cell), recorder.now()));
+  for (const cell of cells) recorder.write(...writesOf(await steps(cell), began), ...await keysOf(storeOf(cell), recorder.now()), ...await ciphertextOf(storeOf(cell), join(cell.folder, 'store'), recorder.now()), ...await rowsOf(storeOf(cell), recorder.now()));
   const postgres = await versionOf(storeOf(primary));
   recorder.write({ kind: 'end', at: recorder.now() });
   const drill: DrillRecord = {

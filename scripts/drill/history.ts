@@ -51,6 +51,8 @@ export const historyEvent = z.discriminatedUnion('kind', [
     .refine(({ requester, expected }) => requester === 'good' || expected === 'denied', 'only a good requester may be given a key'),
   /** The broker of this cell has a key of the tenant. */
   event('key', { at, tenant: id, cell: name }),
+  /** Messages of the tenant's jobs are in this cell's store. */
+  event('ciphertext', { at, tenant: id, cell: name, jobs: count }),
 
   /** What was done to a cell. `failover`: another cell should have taken over. */
   event('hurt', { at, cell: name, what: name, failover: z.boolean() }),

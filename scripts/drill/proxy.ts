@@ -36,6 +36,7 @@ function flow(from: Socket, to: Socket, mood: () => Mood): Flow {
   let timer: NodeJS.Timeout | undefined;
   const pump = (): void => {
     clearTimeout(timer);
+    if (to.writableNeedDrain) return;
     while (held.length > 0 && mood().kind !== 'partition') {
       const next = held[0] as (typeof held)[number];
       const wait = next.at - performance.now();
@@ -50,11 +51,11 @@ function flow(from: Socket, to: Socket, mood: () => Mood): Flow {
         // A slow reader slows the writer down, as without a proxy.
         if (!to.write(next.bytes)) {
           from.pause();
-          to.once('drain', () => { if (size < MOST_HELD) from.resume(); });
+          return;
         }
       }
     }
-    if (held.length === 0 && !to.writableNeedDrain) from.resume();
+    if (held.length === 0) from.resume();
   };
   const hold = (bytes: Buffer | undefined): void => {
     const now = mood();
@@ -63,6 +64,7 @@ function flow(from: Socket, to: Socket, mood: () => Mood): Flow {
     if (size >= MOST_HELD) from.pause();
     pump();
   };
+  to.on('drain', pump);
   from.on('data', hold).on('end', () => hold(undefined));
   return { pump, end: () => clearTimeout(timer) };
 }

@@ -1,6 +1,6 @@
 /** What the stores say at the end, as lines of the history: read straight from each database, past every process that could dress it up. */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Sealed } from '../../workloads/protocol/messages.ts';
@@ -113,3 +113,13 @@ export const versionOf = (store: Store): Promise<string> => within(store, async 
 export async function configurationOf(cell: string, folder: string): Promise<HistoryEvent[]> {
   return Promise.all((['policy', 'directory'] as const).map(async (item): Promise<HistoryEvent> => ({ kind: 'configuration', cell, item, digest: sha256((await readFile(join(folder, `${item}.jws`), 'utf8')).trim()) })));
 }
+
+/** Where messages of each tenant are, by the files of a cell's store (workloads/ledger/blobs.ts has the layout). */
+export const ciphertextOf = (store: Store, folder: string, at: number): Promise<HistoryEvent[]> => within(store, async (client) => {
+  const { rows } = await client.query<{ tenant: string; digests: string[] }>('select tenant_id as tenant, array_agg(message_digest) as digests from jobs group by 1');
+  return Promise.all(rows.map(async ({ tenant, digests }): Promise<HistoryEvent[]> => {
+    const there = await Promise.all(digests.map((digest) => access(join(folder, digest.slice(0, 2), digest.slice(2, 4), digest)).then(() => true, () => false)));
+    const jobs = there.filter(Boolean).length;
+    return jobs === 0 ? [] : [{ kind: 'ciphertext', at, tenant, cell: store.name, jobs }];
+  })).then((all) => all.flat());
+});

@@ -94,6 +94,7 @@ const PLANTED: readonly (readonly [name: string, kind: (typeof VIOLATIONS)[numbe
     [`a key for a requester that may have none: ${requester}`, 'false-release', withLines(GOOD, { kind: 'release', at: 9, tenant: 'bank', cell: 'b', requester, expected: 'denied', actual: 'released' })] as const),
   ['a good requester denied', 'false-denial', withLines(GOOD, { kind: 'release', at: 9, tenant: 'bank', cell: 'b', requester: 'good', expected: 'released', actual: 'denied' })],
   ['a key outside the residency', 'residency', withLines(GOOD, { kind: 'key', at: 9, tenant: 'bank', cell: 'c' })],
+  ['ciphertext outside the residency', 'residency', withLines(GOOD, { kind: 'ciphertext', at: 9, tenant: 'bank', cell: 'c', jobs: 1 })],
   ['a key released outside the residency', 'residency', withLines(GOOD, { kind: 'release', at: 9, tenant: 'bank', cell: 'c', requester: 'good', expected: 'released', actual: 'released' })],
   ['a job acknowledged outside the residency', 'residency', changed(GOOD, 'acknowledged', (one) => one.job === BANK_B, { cell: 'c' })],
   ['an epoch outside the residency', 'residency', withLines(GOOD, { kind: 'held', at: 900_000, tenant: 'bank', cell: 'c', epoch: 3 })],

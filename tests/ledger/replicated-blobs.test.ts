@@ -53,6 +53,17 @@ describe('a store with peers', () => {
     expect(await stores[1]!.has(digest)).toBe(true);
   });
 
+  it('goes to no peer that may not have it, now or later, and sync does not wait for such a one in vain', async () => {
+    const blobs = open();
+    const digest = await blobs.put(data('x'), { peers: ['c', 'elsewhere'] });
+    expect(await blobs.pay()).toBe(0);
+    expect(await Promise.all(stores.map((store) => store.has(digest)))).toEqual([false, true]);
+    await expect(blobs.put(data('y'), { tier: 'sync', standby: 'b', peers: ['c'] })).rejects.toMatchObject({ code: 'BLOB_PEER' });
+    const nowhere = await blobs.put(data('z'), { peers: [] });
+    await blobs.pay();
+    expect(await Promise.all([own, ...stores].map((store) => store.has(nowhere)))).toEqual([true, false, false]);
+  });
+
   it('sync: is refused while the standby does not confirm, whoever else does, and is owed', async () => {
     up[0] = false;
     const blobs = open();

@@ -23,6 +23,8 @@ export interface PutHow {
   readonly tier?: Tier;
   /** Peer, or peers, that must have it for `sync`; all standbys unless told. */
   readonly standby?: string | readonly string[];
+  /** Peers that may have it, by the tenant's residency; all unless told. */
+  readonly peers?: readonly string[];
   /** For this cell only: no job's. */
   readonly local?: boolean;
 }
@@ -49,7 +51,6 @@ export interface ReplicatedBlobsOptions {
 const BATCH = 16;
 
 export function replicateBlobs({ own, peers, debts, standbys, degraded }: ReplicatedBlobsOptions): ReplicatedBlobs {
-  const names = peers.map((peer) => peer.name);
   const sending = new Map<string, Promise<void>>();
   const again = new Set<string>();
   let closed = false;
@@ -97,16 +98,17 @@ export function replicateBlobs({ own, peers, debts, standbys, degraded }: Replic
   };
 
   return {
-    async put(data, { tier = 'async', standby, local = false } = {}) {
+    async put(data, { tier = 'async', standby, peers: allowed, local = false } = {}) {
       const digest = await own.put(data);
       if (local) return digest;
-      await debts.owe(digest, names);
+      const may = allowed === undefined ? peers : peers.filter(({ name }) => allowed.includes(name));
+      await debts.owe(digest, may.map(({ name }) => name));
       const wanted = tier === 'sync' ? [standby ?? standbys].flat() : [];
       if (tier === 'sync' && wanted.length === 0 && !await degraded()) throw new LedgerError('BLOB_PEER', 'No standby is set up.');
       const without = await Promise.all(wanted.map((name) => degraded(name)));
       const waited = wanted.filter((_, i) => without[i] === false);
-      await Promise.all(waited.map((name) => confirmedBy(peers.find((peer) => peer.name === name), digest, data)));
-      for (const peer of peers) if (!waited.includes(peer.name)) paying(peer).catch(() => {});
+      await Promise.all(waited.map((name) => confirmedBy(may.find((peer) => peer.name === name), digest, data)));
+      for (const peer of may) if (!waited.includes(peer.name)) paying(peer).catch(() => {});
       return digest;
     },
     async get(digest) {
@@ -129,7 +131,7 @@ export function replicateBlobs({ own, peers, debts, standbys, degraded }: Replic
     ...(own.probe === undefined ? {} : { probe: own.probe }),
     async pay() {
       await Promise.allSettled(peers.map(paying));
-      return (await Promise.all(names.map((name) => debts.count(name)))).reduce((sum, n) => sum + n, 0);
+      return (await Promise.all(peers.map(({ name }) => debts.count(name)))).reduce((sum, n) => sum + n, 0);
     },
     async close() {
       closed = true;
