@@ -53,6 +53,8 @@ export interface FleetOptions {
   /** Where a part of a cell is reached from elsewhere: a proxy's address, say. Default: directly. */
   readonly via?: (link: Link) => Promise<{ readonly host: string; readonly port: number }>;
   readonly keys?: KeyRing;
+  /** File of the detector of all counters; the default model unless told. The policy must list it. */
+  readonly detector?: string;
   /** Builds the page, so that the gateways serve it. */
   readonly page?: boolean;
   readonly log: Log;

@@ -69,7 +69,7 @@ async function runCell(planned: Seated, options: FleetOptions, url: string, vend
     program('observer', 'observer', ['--listen', `${here}:${planned.observerPort}`], environment),
     program('gateway', 'gateway', options.jobLeaseMs === undefined ? [] : ['--lease-ms', String(options.jobLeaseMs)], environment),
     program('broker'),
-    ...Array.from({ length: spec.counters }, (_, i) => program('counter', `counter-${i + 1}`, ['--name', `counter-${i + 1}`])),
+    ...Array.from({ length: spec.counters }, (_, i) => program('counter', `counter-${i + 1}`, ['--name', `counter-${i + 1}`, ...(options.detector === undefined ? [] : ['--detector', options.detector])])),
   ];
   let down = false;
   const everyPid = async (): Promise<number[]> => [...processes.flatMap((p) => p.pid() ?? []), ...await planned.database.processes()];

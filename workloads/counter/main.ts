@@ -1,4 +1,4 @@
-/** `node workloads/counter/main.ts --data FOLDER --name NAME` */
+/** `node workloads/counter/main.ts --data FOLDER --name NAME [--detector FILE]`; the pinned default model unless told */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -19,10 +19,10 @@ import { createCounterKeys } from './keys.ts';
 import { createSandbox } from './sandbox.ts';
 import { SessionKeeper } from './session.ts';
 
-const USAGE = 'usage: node workloads/counter/main.ts --data FOLDER --name NAME\n';
+const USAGE = 'usage: node workloads/counter/main.ts --data FOLDER --name NAME [--detector FILE]\n';
 const STOP_MS = 30_000;
 
-const { values } = parseArgs({ options: { data: { type: 'string' }, name: { type: 'string' } } });
+const { values } = parseArgs({ options: { data: { type: 'string' }, name: { type: 'string' }, detector: { type: 'string' } } });
 if (values.data === undefined || !nameSchema.safeParse(values.name).success) {
   process.stderr.write(USAGE);
   process.exit(2);
@@ -37,7 +37,7 @@ async function start(data: string): Promise<void> {
   const epochs = new EpochJudge({ cell: cell.cell, epoch: cell.epoch, ownerKey: fromB64u(cell.ownerKey), fetch: gateway.directory, now, log });
   const policy = new PolicySource({ fetch: gateway.policy, ownerKey: fromB64u(cell.ownerKey), now, log });
   // A missing or altered model ends this process here: nothing ever invents a number.
-  const [keys, attester, sandbox] = await Promise.all([createCounterKeys(), attesterFor(cell, 'counter', data, now, async () => (await policy.current()).policy), createSandbox()]);
+  const [keys, attester, sandbox] = await Promise.all([createCounterKeys(), attesterFor(cell, 'counter', data, now, async () => (await policy.current()).policy), createSandbox(values.detector === undefined ? {} : { modelFile: values.detector })]);
   const sessions = new SessionKeeper({ gateway, attester, keys, policy, cell: cell.cell, platform: cell.platform, configDigest, now, log });
   const counter = startCounter({ cell, gateway, sessions, keys, epochs, sandbox, now, log });
   // Ready: attested, so that it is given jobs. Alive says less: a gateway that is away is no reason to start a counter anew.

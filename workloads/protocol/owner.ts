@@ -26,6 +26,9 @@ export const tenantRuleSchema = z.strictObject({
   egress: z.array(z.enum(['count', 'boxes', 'scores', 'image'])).min(1),
 });
 
+/** A detector that does not look at pictures (workloads/detectors/fixture.ts). */
+export const FIXTURE_NAME = 'fixture';
+
 export const policySchema = z.strictObject({
   ...dated,
   deployment: z.string().min(1).max(64),
@@ -45,7 +48,7 @@ export const policySchema = z.strictObject({
   detectors: z.array(z.strictObject({ name: z.string().max(64), digest: hexText(32), threshold: z.number().gt(0).lt(1) })).min(1),
   /** The cell directory that goes with it, or a later one: by that epochs are judged. Never left out, since whoever then withholds the directory would decide who may work. */
   directoryRevision: z.number().int().min(1),
-});
+}).refine(({ detectors, developmentRoots }) => developmentRoots.length > 0 || detectors.every(({ name }) => name !== FIXTURE_NAME), { path: ['detectors'], message: 'a fixture counts nothing: only a policy with development roots may list it' });
 export type OwnerPolicy = z.infer<typeof policySchema>;
 
 const cellEntrySchema = z.strictObject({

@@ -183,7 +183,7 @@ export function failureTests(engine: () => Engine): void {
       const opened = await Promise.all(Array.from({ length: 4 }, () => openLedger({ url, now: () => START, cell: 'cell-a', connections: 2 })));
       opened.forEach(keep);
       expect(await Promise.all(opened.map((l) => l.addTenant({ id: TENANT, zone: 'eu' })))).toContain('stored');
-      expect(await query(url, 'select name from kysely_migration')).toEqual([{ name: '0001_initial' }, { name: '0002_cells' }, { name: '0003_late_jobs' }]);
+      expect(await query(url, 'select name from kysely_migration')).toEqual([{ name: '0001_initial' }, { name: '0002_cells' }, { name: '0003_late_jobs' }, { name: '0004_due_of_tenant' }]);
       keep(await openLedger({ url, now: () => START, cell: 'cell-a' }));
     });
 

@@ -4,11 +4,13 @@ import { type Migration, Migrator } from 'kysely/migration';
 import * as m0001 from './0001_initial.ts';
 import * as m0002 from './0002_cells.ts';
 import * as m0003 from './0003_late_jobs.ts';
+import * as m0004 from './0004_due_of_tenant.ts';
 
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001_initial': m0001,
   '0002_cells': m0002,
   '0003_late_jobs': m0003,
+  '0004_due_of_tenant': m0004,
 };
 
 /**
