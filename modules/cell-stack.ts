@@ -3,10 +3,19 @@ import { TerraformStack } from 'cdktf';
 import type { Construct } from 'constructs';
 import { addBackend } from './backend.ts';
 import { checkEnvironment, type Cloud, type Environment } from './environments.ts';
+import { acceptedFor } from './generations.ts';
+import { MeasurementGate } from './measurement-gate.ts';
 import type { MeasurementLock } from './measurements.ts';
 import { type Namer, namer } from './naming.ts';
+import { unsettled } from './placeholders.ts';
+import { type Promotions, readPromotions, unpromoted } from './promotions.ts';
 
-export interface CellStackProps { readonly environment: Environment; readonly lock: MeasurementLock }
+export interface CellStackProps {
+  readonly environment: Environment;
+  readonly lock: MeasurementLock;
+  /** The committed ones unless given. */
+  readonly promotions?: Promotions;
+}
 
 export class CellStack extends TerraformStack {
   readonly environment: Environment;
@@ -22,6 +31,13 @@ export class CellStack extends TerraformStack {
     addBackend(this, id, environment, cloud);
     // S3 lock objects came with 1.10.
     this.addOverride('terraform.required_version', '>= 1.11.0');
+  }
+
+  /** Stops plans of what is not built, not promoted or no longer accepted. */
+  protected gate({ environment, lock, promotions = readPromotions() }: CellStackProps, cloud: Cloud): MeasurementGate {
+    return new MeasurementGate(this, 'measurements', {
+      lock, unsettled: unsettled(environment, cloud), unpromoted: unpromoted(lock, promotions, environment.name, cloud), accepted: acceptedFor(environment, 'counter', [cloud]),
+    });
   }
 
   /** Nothing to prepare: a first resolution of everything would only find references between stacks, and a stack here reads no other one's state (tests/rules/stacks). */

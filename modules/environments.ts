@@ -3,6 +3,7 @@
  * values as props and never ask which environment they are in. Read by the stacks and, for the promises of the tiers, by the failover drill.
  */
 import { need, needWhole } from './configuration-error.ts';
+import { type AcceptedGeneration, checkGenerations } from './generations.ts';
 import { unmirrored } from './placeholders.ts';
 
 export const ENVIRONMENT_NAMES = ['dev', 'staging', 'prod'] as const;
@@ -91,6 +92,8 @@ export interface GcpSettings {
   readonly zones: readonly string[];
   /** Location of the attested keys: a region or a dual region inside the residency. */
   readonly keyLocation: string;
+  /** TEEs that counters have a pool of. Google's SEV-SNP is Milan: only where acceptedGenerations names it. */
+  readonly counterTees: readonly ('SEV_SNP' | 'TDX')[];
   readonly snpMachineType: string;
   readonly tdxMachineType: string;
   readonly brokerMachineType: string;
@@ -132,6 +135,8 @@ export interface Environment {
   readonly residency: Readonly<Record<Cloud, readonly string[]>>;
   /** Enclaves and VMs in debug mode: measurements are void. Never in prod. */
   readonly debug: boolean;
+  /** AMD's generations that are accepted though denied by default, each with a last day and a reason. Never in prod. */
+  readonly acceptedGenerations: readonly AcceptedGeneration[];
   /** Irreversible locks (object lock COMPLIANCE, locked retention, immutable vaults): prod only. */
   readonly lock: 'reversible' | 'irreversible';
   /** Keys, databases and buckets that a plan must not destroy. */
@@ -185,6 +190,7 @@ const US = {
 export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
   dev: {
     ...common, name: 'dev', uid: 'd7k2', domain: 'dev.ccc.example.com', hosts: { aws: 'aws.dev.cells.example.net', azure: 'azure.dev.cells.example.net', gcp: 'gcp.dev.cells.example.net' }, tier: 'backup', promise: { rtoSeconds: 86_400, rpoSeconds: 86_400 }, residency: US,
+    acceptedGenerations: [{ generation: 'Milan', until: '2027-06-30T00:00:00Z', reason: 'Google has SEV-SNP on Milan alone; the path is kept working in dev, where no plaintext of others is counted.' }],
     lock: 'reversible', protect: false, retention: { logs: 365, audit: 365, backups: 7 }, budget: { aws: 800, azure: 800, gcp: 800 }, canaryPercent: 0,
     aws: {
       account: '111111111111', region: 'us-east-1', standbyRegion: 'us-west-2', zones: ['us-east-1a', 'us-east-1b', 'us-east-1c'], instanceType: 'm6i.xlarge',
@@ -194,18 +200,19 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     },
     azure: {
       subscriptionId: '11111111-1111-4111-8111-111111111111', tenantId: '99999999-9999-4999-8999-999999999999', location: 'eastus', standbyLocation: 'westus3', zones: ['1', '2', '3'],
-      vmSize: 'Standard_DC4as_v5', fleet: { min: 1, max: 2 }, vnetCidr: '10.30.0.0/16', database: { sku: 'GP_Standard_D2ds_v5', storageMb: 32_768, administrators: { objectId: '11111111-1111-4111-9111-111111111111', name: 'ccc-dev-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      vmSize: 'Standard_DC4as_v6', fleet: { min: 1, max: 2 }, vnetCidr: '10.30.0.0/16', database: { sku: 'GP_Standard_D2ds_v5', storageMb: 32_768, administrators: { objectId: '11111111-1111-4111-9111-111111111111', name: 'ccc-dev-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
       attestationRegion: 'eus', pairedReplication: false, ddosProtection: false, keyPeriod: { number: 1, start: '2026-12-01T00:00:00Z' }, workbookId: '11111111-1111-4111-a111-111111111111', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-dev-d7k2', projectNumber: '111111111111', billingAccount: '111111-222222-333333', region: 'us-central1', standbyRegion: 'us-east4', zones: ['us-central1-a', 'us-central1-b', 'us-central1-c'],
-      keyLocation: 'us-central1', snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 2 }, brokers: { min: 1, max: 2 },
+      keyLocation: 'us-central1', counterTees: ['SEV_SNP', 'TDX'], snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 2 }, brokers: { min: 1, max: 2 },
       networkCidr: '10.40.0.0/16', database: { tier: 'db-custom-2-7680', diskGb: 20 },
       gateways: { min: 1, max: 2 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-dev-key-admins@example.com', rbacGroup: 'gke-security-groups@example.com', mirrored: GCP_MIRRORED,
     },
   },
   staging: {
     ...common, name: 'staging', uid: 's4m9', domain: 'staging.ccc.example.com', hosts: { aws: 'aws.staging.cells.example.net', azure: 'azure.staging.cells.example.net', gcp: 'gcp.staging.cells.example.net' }, tier: 'async', promise: { rtoSeconds: 14_400, rpoSeconds: 3_600 }, residency: EU,
+    acceptedGenerations: [],
     lock: 'reversible', protect: false, retention: { logs: 365, audit: 365, backups: 14 }, budget: { aws: 2_500, azure: 2_500, gcp: 2_500 }, canaryPercent: 10,
     aws: {
       account: '222222222222', region: 'eu-central-1', standbyRegion: 'eu-west-1', zones: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'], instanceType: 'm6i.xlarge',
@@ -215,18 +222,19 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     },
     azure: {
       subscriptionId: '22222222-2222-4222-8222-222222222222', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
-      vmSize: 'Standard_DC4as_v5', fleet: { min: 2, max: 6 }, vnetCidr: '10.31.0.0/16', database: { sku: 'GP_Standard_D4ds_v5', storageMb: 65_536, administrators: { objectId: '22222222-2222-4222-9222-222222222222', name: 'ccc-staging-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      vmSize: 'Standard_DC4as_v6', fleet: { min: 2, max: 6 }, vnetCidr: '10.31.0.0/16', database: { sku: 'GP_Standard_D4ds_v5', storageMb: 65_536, administrators: { objectId: '22222222-2222-4222-9222-222222222222', name: 'ccc-staging-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
       attestationRegion: 'weu', pairedReplication: true, ddosProtection: false, keyPeriod: { number: 1, start: '2026-12-01T00:00:00Z' }, workbookId: '22222222-2222-4222-a222-222222222222', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-staging-s4m9', projectNumber: '222222222222', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
-      keyLocation: 'europe-west4', snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 4 }, brokers: { min: 2, max: 4 },
+      keyLocation: 'europe-west4', counterTees: ['TDX'], snpMachineType: 'n2d-standard-4', tdxMachineType: 'c3-standard-4', brokerMachineType: 'c3-standard-4', counters: { min: 1, max: 4 }, brokers: { min: 2, max: 4 },
       networkCidr: '10.41.0.0/16', database: { tier: 'db-custom-4-15360', diskGb: 50 },
       gateways: { min: 2, max: 4 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-staging-key-admins@example.com', rbacGroup: 'gke-security-groups@example.com', mirrored: GCP_MIRRORED,
     },
   },
   prod: {
     ...common, name: 'prod', uid: 'p1x8', domain: 'ccc.example.com', hosts: { aws: 'aws.prod.cells.example.net', azure: 'azure.prod.cells.example.net', gcp: 'gcp.prod.cells.example.net' }, tier: 'sync', promise: { rtoSeconds: 900, rpoSeconds: 300 }, residency: EU,
+    acceptedGenerations: [],
     lock: 'irreversible', protect: true, retention: { logs: 400, audit: 2_555, backups: 35 }, budget: { aws: 12_000, azure: 12_000, gcp: 12_000 }, canaryPercent: 10,
     aws: {
       account: '333333333333', region: 'eu-central-1', standbyRegion: 'eu-west-1', zones: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'], instanceType: 'm6i.2xlarge',
@@ -236,12 +244,12 @@ export const ENVIRONMENTS: Readonly<Record<EnvironmentName, Environment>> = {
     },
     azure: {
       subscriptionId: '33333333-3333-4333-8333-333333333333', tenantId: '99999999-9999-4999-8999-999999999999', location: 'westeurope', standbyLocation: 'northeurope', zones: ['1', '2', '3'],
-      vmSize: 'Standard_DC8as_v5', fleet: { min: 3, max: 24 }, vnetCidr: '10.32.0.0/16', database: { sku: 'MO_Standard_E4ds_v5', storageMb: 131_072, administrators: { objectId: '33333333-3333-4333-9333-333333333333', name: 'ccc-prod-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
+      vmSize: 'Standard_DC8as_v6', fleet: { min: 3, max: 24 }, vnetCidr: '10.32.0.0/16', database: { sku: 'MO_Standard_E4ds_v5', storageMb: 131_072, administrators: { objectId: '33333333-3333-4333-9333-333333333333', name: 'ccc-prod-database-administrators' } }, adminPublicKey: ADMIN_PUBLIC_KEY,
       attestationRegion: 'weu', pairedReplication: true, ddosProtection: true, keyPeriod: { number: 1, start: '2026-12-01T00:00:00Z' }, workbookId: '33333333-3333-4333-a333-333333333333', budgetStart: '2026-12-01T00:00:00Z', images: AZURE_IMAGES,
     },
     gcp: {
       project: 'ccc-prod-p1x8', projectNumber: '333333333333', billingAccount: '111111-222222-333333', region: 'europe-west4', standbyRegion: 'europe-west1', zones: ['europe-west4-a', 'europe-west4-b', 'europe-west4-c'],
-      keyLocation: 'europe-west4', snpMachineType: 'n2d-standard-8', tdxMachineType: 'c3-standard-8', brokerMachineType: 'c3-standard-4', counters: { min: 3, max: 24 }, brokers: { min: 3, max: 6 },
+      keyLocation: 'europe-west4', counterTees: ['TDX'], snpMachineType: 'n2d-standard-8', tdxMachineType: 'c3-standard-8', brokerMachineType: 'c3-standard-4', counters: { min: 3, max: 24 }, brokers: { min: 3, max: 6 },
       networkCidr: '10.42.0.0/16', database: { tier: 'db-custom-8-30720', diskGb: 100 },
       gateways: { min: 3, max: 12 }, gatewayMachineType: 'n2d-standard-4', confidentialSpaceImage: CONFIDENTIAL_SPACE, keyAdministrators: 'group:ccc-prod-key-admins@example.com', rbacGroup: 'gke-security-groups@example.com', mirrored: GCP_MIRRORED,
     },
@@ -300,7 +308,7 @@ export function checkEnvironment(e: Environment): void {
   zones(at('gcp.zones'), e.gcp.zones, new RegExp(`^${e.gcp.region}-[a-f]$`));
 
   need(TEE_SIZES.aws.test(e.aws.instanceType), at('aws.instanceType'), e.aws.instanceType, 'a Nitro instance of 4 vCPU or more that can host enclaves, as m6i.xlarge');
-  need(TEE_SIZES.azure.test(e.azure.vmSize), at('azure.vmSize'), e.azure.vmSize, 'a confidential size with SEV-SNP (DC or EC), as Standard_DC4as_v5');
+  need(TEE_SIZES.azure.test(e.azure.vmSize), at('azure.vmSize'), e.azure.vmSize, 'a confidential size with SEV-SNP (DC or EC), as Standard_DC4as_v6');
   need(TEE_SIZES.gcpSnp.test(e.gcp.snpMachineType), at('gcp.snpMachineType'), e.gcp.snpMachineType, 'an N2D machine type, as n2d-standard-4 (SEV-SNP)');
   need(TEE_SIZES.gcpTdx.test(e.gcp.tdxMachineType), at('gcp.tdxMachineType'), e.gcp.tdxMachineType, 'a C3 machine type, as c3-standard-4 (TDX)');
   need(TEE_SIZES.gcpTdx.test(e.gcp.brokerMachineType), at('gcp.brokerMachineType'), e.gcp.brokerMachineType, 'a C3 machine type, as c3-standard-4 (TDX)');
@@ -313,6 +321,8 @@ export function checkEnvironment(e: Environment): void {
   need(/^[0-9]{6,19}$/.test(e.gcp.projectNumber), at('gcp.projectNumber'), e.gcp.projectNumber, 'a project number');
   need(/^[0-9A-F]{6}(?:-[0-9A-F]{6}){2}$/.test(e.gcp.billingAccount), at('gcp.billingAccount'), e.gcp.billingAccount, 'a billing account, as 012345-6789AB-CDEF01');
   for (const [image, digest] of Object.entries(e.gcp.mirrored)) need(/^sha256:[0-9a-f]{64}$/.test(digest) && !/^sha256:0+$/.test(digest), at(`gcp.mirrored.${image}`), digest, 'sha256: and 64 lower-case hexadecimal digits');
+  need(e.gcp.counterTees.length > 0 && new Set(e.gcp.counterTees).size === e.gcp.counterTees.length, at('gcp.counterTees'), e.gcp.counterTees, 'at least one TEE, each once');
+  checkGenerations(at, e);
   checkAzure(at, e);
   need(/^[0-9]{12}$/.test(e.aws.account), at('aws.account'), e.aws.account, 'twelve digits');
   for (const [field, fleet] of [['aws.fleet', e.aws.fleet], ['azure.fleet', e.azure.fleet], ['gcp.counters', e.gcp.counters], ['gcp.brokers', e.gcp.brokers], ['gcp.gateways', e.gcp.gateways]] as const) {

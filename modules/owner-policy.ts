@@ -5,6 +5,7 @@
 import { DEFAULT_SNP } from '../attestation/appraise-snp.ts';
 import { need, needWhole } from './configuration-error.ts';
 import type { Cloud, Environment } from './environments.ts';
+import { acceptedFor, DENIED } from './generations.ts';
 import { GENERATIONS, type MeasurementLock, type TeeEntry } from './measurements.ts';
 
 export interface OwnerPolicyProps {
@@ -20,7 +21,7 @@ export interface OwnerPolicyProps {
   readonly clouds: readonly Cloud[];
   /** Counters on GKE nodes, whose evidence names the node and not the container. */
   readonly nodes: boolean;
-  /** Zen 3 (Milan), whose chips' keys can be extracted by software. Azure's v5 sizes and Google's N2D are of it: without this no counter there gets a key. */
+  /** Accepts Milan beyond what the environment's acceptedGenerations say, for both roles. */
   readonly milan: boolean;
   readonly detectors: readonly { readonly name: string; readonly digest: string; readonly threshold: number }[];
 }
@@ -54,14 +55,17 @@ export function ownerPolicy({ environment, lock, revision, directoryRevision, no
   need(detectors.length > 0, 'policy.detectors', detectors, 'at least one');
   const name = environment.name;
   const shown = (role: 'broker' | 'counter') => SHOWN[role].filter(({ cloud, scope }) => clouds.includes(cloud) && (nodes || scope !== 'node'));
-  const snp = { ...DEFAULT_SNP, deniedGenerations: milan ? [] : ['Milan'] };
+  for (const { generation, until } of (['broker', 'counter'] as const).flatMap((role) => acceptedFor(environment, role, clouds))) {
+    need(notAfter * 1_000 <= Date.parse(until), 'policy.notAfter', new Date(notAfter * 1_000).toISOString(), `not after ${until}, when ${generation} is no longer accepted`);
+  }
+  const deniedFor = (role: 'broker' | 'counter') => { const accepted = new Set(acceptedFor(environment, role, clouds).map(({ generation }) => generation)); return DENIED.filter((generation) => !milan && !accepted.has(generation)); };
   const appraisal = (role: 'broker' | 'counter') => {
     const references: Reference[] = GENERATIONS.flatMap((generation) => {
       const entry = lock.roles[role][generation];
       return entry === undefined ? [] : shown(role).map(({ platform, of, registers }) => ({ id: `${role}-${generation}/${of}`, platform, registers: registers(entry) }));
     });
     need(references.length > 0, `policy.roles.${role}`, clouds, 'a platform on which this role runs');
-    return { id: `ccc-${name}/${role}`, role, maxAgeSeconds: 300, allowDevelopment: false, scopes: [...new Set(shown(role).map(({ scope }) => scope))], snp, references };
+    return { id: `ccc-${name}/${role}`, role, maxAgeSeconds: 300, allowDevelopment: false, scopes: [...new Set(shown(role).map(({ scope }) => scope))], snp: { ...DEFAULT_SNP, deniedGenerations: deniedFor(role) }, references };
   };
   const roles = { broker: appraisal('broker'), counter: appraisal('counter') };
   return {

@@ -65,6 +65,23 @@ export function lockedEntries(lock: MeasurementLock, cloud: Cloud): PromotedEntr
   }));
 }
 
+/**
+ * Images of the lock file that did not come into an environment by the record of its latest promotion, as `role generation`: none where no environment is
+ * before it, for that is where images begin. Placeholders are never promoted.
+ */
+export function unpromoted(lock: MeasurementLock, promotions: Promotions, environment: EnvironmentName, cloud: Cloud): string[] {
+  if (environmentBefore(environment) === undefined) return [];
+  const admitted = latest(promotions, environment, cloud)?.entries ?? [];
+  return WORKLOAD_ROLES.flatMap((role) => GENERATIONS.flatMap((generation) => {
+    const locked = lock.roles[role][generation];
+    if (locked === undefined) return [];
+    const { provenance, image } = locked;
+    const enclave = cloud === 'aws' && role !== 'gateway' ? (locked as TeeEntry).nitro.PCR0 : undefined;
+    const found = admitted.some((one) => one.role === role && one.generation === generation && one.image === image && one.PCR0 === enclave && provenance.source === 'built' && one.built === provenance.commit);
+    return found ? [] : [`${role} ${generation}`];
+  }));
+}
+
 /** @throws ConfigurationError naming the first field that does not hold */
 export function parsePromotions(text: string): Promotions {
   let value: unknown;

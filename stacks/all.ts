@@ -3,6 +3,7 @@ import type { App } from 'cdktf';
 import { ConfigurationError } from '../modules/configuration-error.ts';
 import { type Environment, ENVIRONMENT_NAMES, ENVIRONMENTS } from '../modules/environments.ts';
 import { type MeasurementLock, readLock } from '../modules/measurements.ts';
+import { type Promotions, readPromotions } from '../modules/promotions.ts';
 import { AwsStack } from './aws.ts';
 import { AzureStack } from './azure.ts';
 import { EdgeStack } from './edge.ts';
@@ -12,13 +13,14 @@ import { GcpStack } from './gcp.ts';
 export interface Inputs {
   readonly environments: Readonly<Record<string, Environment>>;
   readonly lock: MeasurementLock;
+  readonly promotions?: Promotions;
 }
 
-export function synthesizeInto(app: App, { environments, lock }: Inputs = { environments: ENVIRONMENTS, lock: readLock() }): void {
+export function synthesizeInto(app: App, { environments, lock, promotions = readPromotions() }: Inputs = { environments: ENVIRONMENTS, lock: readLock() }): void {
   for (const name of ENVIRONMENT_NAMES) {
     const environment = environments[name];
     if (environment === undefined) throw new ConfigurationError(`environments.${name}`, undefined, 'an environment');
-    const props = { environment, lock };
+    const props = { environment, lock, promotions };
     new AwsStack(app, `ccc-aws-${name}`, props);
     new AzureStack(app, `ccc-azure-${name}`, props);
     new GcpStack(app, `ccc-gcp-${name}`, props);

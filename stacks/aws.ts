@@ -16,8 +16,6 @@ import { Store } from '../modules/aws/store.ts';
 import { stateStore } from '../modules/backend.ts';
 import { cellFile } from '../modules/cell-config.ts';
 import { CellStack, type CellStackProps } from '../modules/cell-stack.ts';
-import { MeasurementGate } from '../modules/measurement-gate.ts';
-import { unsettled } from '../modules/placeholders.ts';
 import { awsProvider } from '../modules/providers.ts';
 import { tagsOf } from '../modules/tags.ts';
 
@@ -27,7 +25,7 @@ export class AwsStack extends CellStack {
     const { environment: e, lock, named } = this;
     const { account, region, standbyRegion, zones } = e.aws;
     awsProvider(this, e);
-    new MeasurementGate(this, 'measurements', lock, unsettled(e, 'aws'));
+    this.gate(props, 'aws');
 
     const cell = cellFile(e, 'aws');
     const prefix = `ccc-${e.name}-`;

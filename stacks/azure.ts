@@ -24,8 +24,6 @@ import { type AzureScope, guarded, placed } from '../modules/azure/scope.ts';
 import { Store } from '../modules/azure/store.ts';
 import { cellFile, HOSTS, PORTS } from '../modules/cell-config.ts';
 import { CellStack, type CellStackProps } from '../modules/cell-stack.ts';
-import { MeasurementGate } from '../modules/measurement-gate.ts';
-import { unsettled } from '../modules/placeholders.ts';
 import { entriesOf, entryOf, type Generation, GENERATIONS, WORKLOAD_ROLES, type WorkloadRole } from '../modules/measurements.ts';
 import { azureProviders } from '../modules/providers.ts';
 import { TagEverything, tagsOf } from '../modules/tags.ts';
@@ -42,7 +40,7 @@ export class AzureStack extends CellStack {
     const { environment: e, lock, named } = this;
     const { azure } = e;
     azureProviders(this, e);
-    const gate = new MeasurementGate(this, 'measurements', lock, unsettled(e, 'azure'));
+    const gate = this.gate(props, 'azure');
 
     const group = new ResourceGroup(this, 'group', { name: named('resource-group', 'cell'), location: azure.location, lifecycle: guarded(e.protect) });
     const auditGroup = new ResourceGroup(this, 'audit-group', { name: named('resource-group', 'audit'), location: azure.location, lifecycle: guarded(e.protect) });

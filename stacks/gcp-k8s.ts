@@ -15,8 +15,7 @@ import { Gateways } from '../modules/gcp/k8s-gateways.ts';
 import { ADAPTER_PORT, MetricsAdapter } from '../modules/gcp/k8s-metrics.ts';
 import { CellNamespace, from, to } from '../modules/gcp/k8s-namespace.ts';
 import { shareOf } from '../modules/gcp/k8s-pod.ts';
-import { MeasurementGate } from '../modules/measurement-gate.ts';
-import { unsettled } from '../modules/placeholders.ts';
+import { teeLabel } from '../modules/gcp/node-pool.ts';
 import { entryOf, type Generation } from '../modules/measurements.ts';
 import { googleProvider, kubernetesProvider } from '../modules/providers.ts';
 
@@ -27,7 +26,7 @@ export class GcpK8sStack extends CellStack {
     const { gcp, canaryPercent } = environment;
     const { project, region } = gcp;
     googleProvider(this, environment);
-    new MeasurementGate(this, 'measurements', lock, unsettled(environment, 'gcp'));
+    this.gate(props, 'gcp');
     const cluster = new DataGoogleContainerCluster(this, 'cluster', { name: named('gke-cluster', 'cell'), location: region, project });
     const caller = new DataGoogleClientConfig(this, 'caller', {});
     // The DNS endpoint has a certificate that everybody trusts, and lets in whom IAM lets in.
@@ -67,9 +66,9 @@ export class GcpK8sStack extends CellStack {
     const counter = new CellNamespace(this, 'counter', {
       name: NAMESPACES.counter, profile: 'restricted', serviceAccount: 'counter', cell, ingress: [], egress: [to.dns, to.namespace(NAMESPACES.gateway, PORTS.internal), to.addresses([gatewayAddress], PORTS.internal), broker],
     });
-    for (const tee of ['SEV_SNP', 'TDX'] as const) {
+    for (const tee of gcp.counterTees) {
       for (const [generation, percent] of [['blue', 100], ...(canaryPercent > 0 ? [['green', canaryPercent] as const] : [])] as const) {
-        new Counters(this, `counters-${tee === 'SEV_SNP' ? 'snp' : 'tdx'}-${generation}`, {
+        new Counters(this, `counters-${teeLabel(tee)}-${generation}`, {
           namespace: counter.name, serviceAccount: counter.serviceAccount, configMap: counter.configMap, tee, generation, image: `${registry}/counter@${entryOf(lock, 'counter', generation).image}`,
           min: shareOf(gcp.counters.min, percent), max: shareOf(gcp.counters.max, percent), oldestDueSeconds: 30, backlogPerCounter: 20,
         });

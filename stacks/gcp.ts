@@ -26,8 +26,6 @@ import { Observability } from '../modules/gcp/observability.ts';
 import { RestoreTest } from '../modules/gcp/restore-test.ts';
 import { Store } from '../modules/gcp/store.ts';
 import { cellVariable } from '../modules/gcp/token-condition.ts';
-import { MeasurementGate } from '../modules/measurement-gate.ts';
-import { unsettled } from '../modules/placeholders.ts';
 import { googleProvider } from '../modules/providers.ts';
 import { tagsOf } from '../modules/tags.ts';
 
@@ -43,7 +41,7 @@ export class GcpStack extends CellStack {
     const { project, projectNumber, region, standbyRegion, zones } = gcp;
     const tags = tagsOf(environment);
     googleProvider(this, environment);
-    new MeasurementGate(this, 'measurements', lock, unsettled(environment, 'gcp'));
+    this.gate(props, 'gcp');
     const apis = APIS.map((api) => new ProjectService(this, `api-${api}`, { project, service: `${api}.googleapis.com`, disableOnDestroy: false }));
     // Addresses and principals are made of the number that the table says: a plan stops where the project has another.
     const projectOfTable = new DataGoogleProject(this, 'project', { projectId: project, lifecycle: { postcondition: [{ condition: `\${self.number == "${projectNumber}"}`, errorMessage: `environments.${environment.name}.gcp.projectNumber is not the number of ${project}.` }] } });
@@ -82,7 +80,7 @@ export class GcpStack extends CellStack {
 
     new Fleet(this, 'fleet', {
       named, project, region, zones, networkId: network.networkId, subnetId: network.nodeSubnetId, keyId: infra.keyId, gatewayNodes: accounts.gatewayNodes.email, counterNodes: accounts.counterNodes.email, rbacGroup: gcp.rbacGroup, protect, tags,
-      gateways: { ...gcp.gateways, machineType: gcp.gatewayMachineType }, counters: { ...gcp.counters, snpMachineType: gcp.snpMachineType, tdxMachineType: gcp.tdxMachineType }, dependsOn: [infra.grant, images.policy],
+      gateways: { ...gcp.gateways, machineType: gcp.gatewayMachineType }, counters: { ...gcp.counters, tees: gcp.counterTees, snpMachineType: gcp.snpMachineType, tdxMachineType: gcp.tdxMachineType }, dependsOn: [infra.grant, images.policy],
     });
     new Brokers(this, 'brokers', {
       named, lock, region, zones, machineType: gcp.brokerMachineType, image: gcp.confidentialSpaceImage, registry: registryOf(named, project, region), cell, networkId: network.networkId, subnetId: network.brokerSubnetId, address: network.brokerAddress,

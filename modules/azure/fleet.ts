@@ -57,7 +57,7 @@ export class Fleet extends Construct {
   constructor(parent: Construct, id: string, props: FleetProps) {
     super(parent, id);
     const { scope, role, generation, count, zones, pools = [] } = props;
-    need(CONFIDENTIAL_SIZE.test(props.vmSize), 'vmSize', props.vmSize, 'a confidential size with SEV-SNP, as Standard_DC4as_v5: keys are released to no other');
+    need(CONFIDENTIAL_SIZE.test(props.vmSize), 'vmSize', props.vmSize, 'a confidential size with SEV-SNP, as Standard_DC4as_v6: keys are released to no other');
     needWhole(`${role} ${generation} count.min`, count.min, 0, 1_000);
     needWhole(`${role} ${generation} count.max`, count.max, count.min, 1_000);
     need(/\/versions\/[0-9]+\.[0-9]+\.[0-9]+$/.test(props.imageId), 'imageId', props.imageId, 'one version of a gallery image');

@@ -10,7 +10,7 @@ import { need } from '../configuration-error.ts';
 import type { Namer } from '../naming.ts';
 import type { Tags } from '../tags.ts';
 import { RANGE_NAMES } from './network.ts';
-import { NodePool } from './node-pool.ts';
+import { NodePool, type NodeTee, teeLabel } from './node-pool.ts';
 
 interface Sizes { readonly min: number; readonly max: number }
 
@@ -26,8 +26,8 @@ export interface FleetProps {
   readonly gatewayNodes: string;
   readonly counterNodes: string;
   readonly gateways: Sizes & { readonly machineType: string };
-  /** Nodes of each of the two pools. */
-  readonly counters: Sizes & { readonly snpMachineType: string; readonly tdxMachineType: string };
+  /** Nodes of each TEE's pool. */
+  readonly counters: Sizes & { readonly tees: readonly NodeTee[]; readonly snpMachineType: string; readonly tdxMachineType: string };
   /** Google group whose members' groups RBAC may name; the service wants this name: `gke-security-groups@` and the domain. */
   readonly rbacGroup: string;
   readonly protect: boolean;
@@ -75,7 +75,8 @@ export class Fleet extends Construct {
     const common = { named, cluster: cluster.name, region, zones, keyId, tags, podRange: RANGE_NAMES.pods, dependsOn: props.dependsOn };
     const { gateways, counters } = props;
     new NodePool(this, 'gateways', { ...common, role: 'gateway', tee: 'SEV_SNP', machineType: gateways.machineType, min: gateways.min, max: gateways.max, serviceAccount: props.gatewayNodes });
-    new NodePool(this, 'counters-snp', { ...common, role: 'counter', tee: 'SEV_SNP', machineType: counters.snpMachineType, min: counters.min, max: counters.max, serviceAccount: props.counterNodes });
-    new NodePool(this, 'counters-tdx', { ...common, role: 'counter', tee: 'TDX', machineType: counters.tdxMachineType, min: counters.min, max: counters.max, serviceAccount: props.counterNodes });
+    for (const tee of counters.tees) {
+      new NodePool(this, `counters-${teeLabel(tee)}`, { ...common, role: 'counter', tee, machineType: tee === 'TDX' ? counters.tdxMachineType : counters.snpMachineType, min: counters.min, max: counters.max, serviceAccount: props.counterNodes });
+    }
   }
 }

@@ -10,7 +10,7 @@ import { load } from './machine.ts';
 import { highWaterMiB, tree } from './processes.ts';
 import { atMost, type Section } from './section.ts';
 
-const SOURCES = ['stacks', 'modules', 'attestation', 'measurements.lock.json', 'package.json'] as const;
+const SOURCES = ['stacks', 'modules', 'attestation', 'measurements.lock.json', 'promotions.json', 'package.json'] as const;
 const PLAIN_MAIN = `import { App } from 'cdktf';\nimport { synthesizeInto } from './all.ts';\nconst app = new App({ skipValidation: true });\nsynthesizeInto(app);\napp.synth();\n`;
 /**
  * Told by the process itself when it ends, on descriptor 3: its user and system time in microseconds, its peak memory (VmHWM of proc(5)) in KiB. Not `maxRSS`

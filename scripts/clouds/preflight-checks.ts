@@ -76,7 +76,7 @@ function gcp({ gcp: e, ...environment }: Environment, lock: MeasurementLock): Ch
   const state = stateStore({ gcp: e, ...environment } as Environment, 'gcp');
   const registry = `${e.region}-docker.pkg.dev/${e.project}/${named('gcp-generic', 'images')}`;
   const need = new Map<string, number>();
-  const families = [[e.snpMachineType, e.counters.min], [e.tdxMachineType, e.counters.min], [e.brokerMachineType, e.brokers.min], [e.gatewayMachineType, e.gateways.min]] as const;
+  const families = [...e.counterTees.map((tee) => [tee === 'TDX' ? e.tdxMachineType : e.snpMachineType, e.counters.min] as const), [e.brokerMachineType, e.brokers.min] as const, [e.gatewayMachineType, e.gateways.min] as const];
   for (const [type, count] of families) { const metric = `${type.split('-')[0]?.toUpperCase()}_CPUS`; need.set(metric, (need.get(metric) ?? 0) + count * coresOf(type)); }
   const quotas = z.object({ quotas: z.array(z.object({ metric: z.string(), limit: z.number(), usage: z.number() })) });
   const agents = ['artifactregistry', 'compute-system', 'container-engine-robot', 'cloud-sql', 'workflows'].map((name) => (name === 'compute-system' || name === 'container-engine-robot' ? `serviceAccount:service-${e.projectNumber}@${name}.iam.gserviceaccount.com` : `serviceAccount:service-${e.projectNumber}@gcp-sa-${name}.iam.gserviceaccount.com`));

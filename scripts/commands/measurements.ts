@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { b64u } from '../../attestation/bytes.ts';
 import { ConfigurationError } from '../../modules/configuration-error.ts';
 import { type Cloud, CLOUDS, type Environment, type EnvironmentName, ENVIRONMENTS } from '../../modules/environments.ts';
+import { snpSizes } from '../../modules/generations.ts';
 import { entriesOf, type Generation, GENERATIONS, LOCK_FILE, type MeasurementLock, parseLock, placeholders, WORKLOAD_ROLES, type WorkloadRole } from '../../modules/measurements.ts';
 import { ownerPolicy } from '../../modules/owner-policy.ts';
 import { DEFAULT_MODEL } from '../../workloads/detectors/model.ts';
@@ -98,7 +99,9 @@ export async function measurementsPolicy(options: PolicyOptions): Promise<number
   const notAfter = Math.floor((options.now ?? Date.now)() / 1000) + options.days * 86_400;
   const { name, digest, threshold } = DEFAULT_MODEL;
   const policy = policySchema.parse(checked(() => ownerPolicy({ environment, lock, revision: options.revision, directoryRevision: options.directoryRevision, notAfter, clouds, nodes: options.nodes ?? true, milan: options.acceptMilan === true, detectors: [{ name, digest, threshold }] }), 'Change modules/environments.ts or the lock file.'));
-  if (options.acceptMilan !== true && clouds.some((cloud) => cloud !== 'aws')) note("Zen 3 (Milan) is denied: cells on Azure's v5 sizes and counters on Google's N2D get no key. --accept-milan accepts it, with what is known about its keys.");
+  const denied = snpSizes(environment).filter((size) => clouds.includes(size.cloud) && size.roles.some((role) => policy.roles[role].snp?.deniedGenerations.includes(size.generation)));
+  if (denied.length > 0) note(`Denied, so that cells there get no key: ${denied.map(({ size, generation }) => `${size} (${generation})`).join(', ')}.`);
+  for (const { generation, until } of environment.acceptedGenerations) note(`${generation} is accepted until ${until.slice(0, 10)} (acceptedGenerations of ${options.env}): its keys can be extracted by software.`);
   let document = `${JSON.stringify(policy, null, 2)}\n`;
   if (options.key !== undefined) {
     const used = (['broker', 'counter'] as const).flatMap((role) => entriesOf(lock, role).flatMap(({ provenance: p }) => (p.source === 'placeholder' ? [p.label] : [])));

@@ -31,7 +31,7 @@ export function compareWithTerrain(say: (text: string) => void = () => {}): Comp
       mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true });
       symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
     }
-    for (const part of ['modules', 'stacks', 'attestation', 'measurements.lock.json']) cpSync(join(ROOT, part), join(folder, part), { recursive: true });
+    for (const part of ['modules', 'stacks', 'attestation', 'measurements.lock.json', 'promotions.json']) cpSync(join(ROOT, part), join(folder, part), { recursive: true });
 
     say('synthesizing with both');
     const before = synthesized(ROOT, join(folder, 'before'), []);

@@ -231,7 +231,7 @@ test('constructs refuse what cannot be deployed', () => {
   const stack = new TerraformStack(new App({ outdir: tmpdir() }), 'refusals');
   const scope: AzureScope = { named: namer(ENVIRONMENTS.dev), group: { name: 'g', id: 'g' } as never, location: 'eastus', tenantId: 't', subscriptionId: 's', protect: false };
   const fleet = {
-    scope, logs: { workspaceId: 'w' }, role: 'broker', generation: 'blue', vmSize: 'Standard_DC4as_v5', zones: ['1', '2', '3'], subnetId: 's', imageId: '/x/versions/1.0.0', diskEncryptionSetId: 'd', attestationUri: 'https://m', adminPublicKey: 'k',
+    scope, logs: { workspaceId: 'w' }, role: 'broker', generation: 'blue', vmSize: 'Standard_DC4as_v6', zones: ['1', '2', '3'], subnetId: 's', imageId: '/x/versions/1.0.0', diskEncryptionSetId: 'd', attestationUri: 'https://m', adminPublicKey: 'k',
     customData: '#cloud-config\n{}', identity: { id: 'i' } as never, count: { min: 1, max: 2 }, scaling: { on: 'cpu', out: 60, in: 20 },
   } as const;
   expect(() => new Fleet(stack, 'size', { ...fleet, vmSize: 'Standard_D4as_v5' })).toThrow(/confidential size/);

@@ -11,7 +11,7 @@ const tree = mkdtempSync(join(tmpdir(), 'ccc-cli-'));
 
 /** What the app reads, in a folder of its own: another run may be synthesizing in the checkout. */
 beforeAll(() => {
-  for (const part of ['cdktf.json', 'tsconfig.json', 'package.json', 'measurements.lock.json', 'modules', 'stacks', 'attestation']) cpSync(join(ROOT, part), join(tree, part), { recursive: true });
+  for (const part of ['cdktf.json', 'tsconfig.json', 'package.json', 'measurements.lock.json', 'promotions.json', 'modules', 'stacks', 'attestation']) cpSync(join(ROOT, part), join(tree, part), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(tree, 'node_modules'));
 });
 afterAll(() => rmSync(tree, { recursive: true, force: true }));

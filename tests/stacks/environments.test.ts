@@ -57,6 +57,11 @@ test.each<[string, Deep<Environment>, RegExp]>([
   ['aws.instanceType', { aws: { instanceType: 't3.xlarge' } }, /enclaves/],
   ['aws.instanceType', { aws: { instanceType: 'm6i.large' } }, /enclaves/],
   ['azure.vmSize', { azure: { vmSize: 'Standard_D4as_v5' } }, /confidential/],
+  ['azure.vmSize', { azure: { vmSize: 'Standard_DC8as_v5' } }, /Milan is denied/],
+  ['gcp.snpMachineType', { gcp: { counterTees: ['SEV_SNP', 'TDX'] } }, /Milan is denied/],
+  ['gcp.counterTees', { gcp: { counterTees: [] } }, /at least one/],
+  ['gcp.counterTees', { gcp: { counterTees: ['TDX', 'TDX'] } }, /each once/],
+  ['acceptedGenerations.0', { azure: { vmSize: 'Standard_DC8as_v5' }, acceptedGenerations: [{ generation: 'Milan', until: '2027-06-30T00:00:00Z', reason: 'nobody would notice in production' }] }, /none in prod/],
   ['gcp.snpMachineType', { gcp: { snpMachineType: 'n2-standard-4' } }, /N2D/],
   ['gcp.tdxMachineType', { gcp: { tdxMachineType: 'n2d-standard-4' } }, /C3/],
   ['gcp.brokerMachineType', { gcp: { brokerMachineType: 'e2-standard-4' } }, /C3/],
@@ -70,6 +75,13 @@ test.each<[string, Deep<Environment>, RegExp]>([
   expect(thrown).toBeInstanceOf(ConfigurationError);
   expect((thrown as ConfigurationError).field).toBe(`environments.prod.${field}`);
   expect((thrown as ConfigurationError).message).toMatch(why);
+});
+
+test.each<[string, Partial<Environment['acceptedGenerations'][number]>, RegExp]>([
+  ['no day', { until: '2027-06-31' }, /until a day/], ['a day that is none', { until: '2027-19-30T00:00:00Z' }, /until a day/], ['no reason', { reason: 'because' }, /a reason/], ['a generation that nothing runs on', { generation: 'Genoa' as const }, /2 sizes|runs on|Milan/],
+])('an acceptance with %s is refused', (_, over, why) => {
+  const [accepted] = ENVIRONMENTS.dev.acceptedGenerations;
+  expect(() => checkEnvironment({ ...ENVIRONMENTS.dev, azure: { ...ENVIRONMENTS.dev.azure, vmSize: 'Standard_DC4as_v5' }, gcp: { ...ENVIRONMENTS.dev.gcp, counterTees: ['TDX'] }, acceptedGenerations: [{ ...accepted, ...over } as never] })).toThrow(why);
 });
 
 test('an irreversible lock outside prod is refused', () => {

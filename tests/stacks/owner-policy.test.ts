@@ -3,9 +3,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { STRICT_SNP } from '../../attestation/appraise-snp.ts';
 import { b64u } from '../../attestation/bytes.ts';
 import { lintPolicy, policiesIn } from '../../attestation/policy-lint.ts';
-import { ENVIRONMENTS } from '../../modules/environments.ts';
+import { ENVIRONMENT_NAMES, ENVIRONMENTS } from '../../modules/environments.ts';
+import { DENIED, snpSizes } from '../../modules/generations.ts';
 import { type MeasurementLock, parseLock, placeholderLock, readLock } from '../../modules/measurements.ts';
 import { ownerPolicy, type OwnerPolicyProps } from '../../modules/owner-policy.ts';
 import { measurementsCheck, measurementsLock, measurementsPolicy } from '../../scripts/commands/measurements.ts';
@@ -32,9 +34,32 @@ describe('the document', () => {
     expect(policiesIn(policy).flatMap(({ path, policy: one }) => lintPolicy(one, NOW, path)).filter(({ level }) => level === 'error')).toEqual([]);
   });
 
+  test('what is denied here is what the strict rules of the appraisal deny', () => expect([...DENIED]).toEqual(STRICT_SNP.deniedGenerations));
+
   test('Milan is denied unless it is accepted by name', () => {
     expect(ownerPolicy(props()).roles.broker.snp.deniedGenerations).toEqual(['Milan']);
     expect(policySchema.parse(ownerPolicy(props({ milan: true }))).roles.counter.snp?.deniedGenerations).toEqual([]);
+  });
+
+  test.each(ENVIRONMENT_NAMES)('%s: each size of the table has a generation that the policy takes, by default or by name and with a last day', (name) => {
+    const environment = ENVIRONMENTS[name];
+    const { roles } = ownerPolicy(props({ environment }));
+    expect(snpSizes(environment).map(({ field }) => field)).toEqual(expect.arrayContaining(['azure.vmSize', ...(environment.gcp.counterTees.includes('SEV_SNP') ? ['gcp.snpMachineType'] : [])]));
+    for (const { generation, roles: of } of snpSizes(environment)) {
+      for (const role of of) expect(roles[role].snp.deniedGenerations).not.toContain(generation);
+      if (DENIED.includes(generation)) expect(environment.acceptedGenerations.map((accepted) => accepted.generation)).toContain(generation);
+    }
+  });
+
+  test('an acceptance holds for the role and the cloud that need it, and no policy outlives it', () => {
+    const environment = ENVIRONMENTS.dev;
+    const denied = (clouds: OwnerPolicyProps['clouds']) => { const { roles } = ownerPolicy(props({ environment, clouds })); return [roles.broker.snp.deniedGenerations, roles.counter.snp.deniedGenerations]; };
+    expect(denied(['aws', 'azure', 'gcp'])).toEqual([['Milan'], []]);
+    expect(denied(['aws', 'azure'])).toEqual([['Milan'], ['Milan']]);
+    const until = Date.parse(environment.acceptedGenerations[0]?.until ?? '') / 1000;
+    expect(ownerPolicy(props({ environment, notAfter: until })).notAfter).toBe(until);
+    expect(() => ownerPolicy(props({ environment, notAfter: until + 1 }))).toThrow(/policy\.notAfter.*Milan is no longer accepted/);
+    expect(ownerPolicy(props({ environment, notAfter: until + 1, clouds: ['aws', 'azure'] })).notAfter).toBe(until + 1);
   });
 
   test('its registers are those of the lock file, of each generation and platform', () => {

@@ -43,6 +43,8 @@ const ONLY_WHERE: readonly { readonly cloud: string; readonly address: RegExp; r
   { cloud: 'ccc-azure', address: /^azurerm_management_lock\.(?:audit_group-lock|identity_lock-[a-z-]+)$/, where: (e) => e.lock === 'irreversible' },
   { cloud: 'ccc-azure', address: /^azurerm_network_ddos_protection_plan\.network_ddos$/, where: (e) => e.azure.ddosProtection },
   { cloud: 'ccc-gcp', address: /^google_compute_region_instance_template\.brokers_template-green$/, where: (e) => e.canaryPercent > 0 },
+  { cloud: 'ccc-gcp', address: /^google_container_node_pool\.fleet_counters-snp_pool$/, where: (e) => e.gcp.counterTees.includes('SEV_SNP') },
+  { cloud: 'ccc-gcp-k8s', address: /\.counters-snp-/, where: (e) => e.gcp.counterTees.includes('SEV_SNP') },
   { cloud: 'ccc-gcp-k8s', address: /-green(?:_(?:deployment|autoscaler|disruptions|service)|-armor|-health)$/, where: (e) => e.canaryPercent > 0 },
 ];
 /** Construct paths without what cdktf hashes, and without the names of the environment that some contain. */

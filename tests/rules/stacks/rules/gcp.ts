@@ -15,7 +15,7 @@ export const gcpFleet: Rule = {
     for (const tee of ['SEV_SNP', 'TDX'] as const) if (!tees.some((b) => at(b.body, 'node_config', 'confidential_nodes', 'confidential_instance_type') === tee)) say(`google_container_node_pool (${tee})`, `no pool of ${tee} nodes`);
     for (const b of pools) {
       const type = at(b.body, 'node_config', 'confidential_nodes', 'confidential_instance_type');
-      if (/counter|snp|tdx/.test(b.name) && !(type === 'SEV_SNP' || type === 'TDX')) say(b, `confidential instance type ${String(type)}`);
+      if (type !== 'SEV_SNP' && type !== 'TDX') say(b, `confidential instance type ${String(type)}`);
       if (at(b.body, 'node_config', 'confidential_nodes', 'enabled') === true && (type === 'SEV_SNP' || type === 'TDX')) {
         const machine = String(at(b.body, 'node_config', 'machine_type'));
         if (!MACHINE[type].test(machine)) say(b, `${machine} cannot host ${type}`);

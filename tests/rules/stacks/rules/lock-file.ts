@@ -1,6 +1,7 @@
-/** Rule 5: measurements that are deployed anywhere come from one lock file, and plans with placeholders fail. */
-import { ENVIRONMENTS } from '../../../../modules/environments.ts';
+/** Rule 5: measurements that are deployed anywhere come from one lock file, and plans with placeholders, or with images that were not promoted, fail. */
+import { type Cloud, ENVIRONMENTS } from '../../../../modules/environments.ts';
 import { entriesOf, placeholders, readLock } from '../../../../modules/measurements.ts';
+import { readPromotions, unpromoted } from '../../../../modules/promotions.ts';
 import type { Rule } from '../rule.ts';
 import { at, blocks, list, resources, strings, type Template } from '../template.ts';
 
@@ -19,7 +20,7 @@ export function deployedMeasurements(t: Template): { address: string; value: str
 
 export const lockFile: Rule = {
   id: 'one-lock-file',
-  title: 'every deployed measurement is one of the lock file, each cloud names both generations of the broker, placeholders fail the plan',
+  title: 'every deployed measurement is one of the lock file, each cloud names both generations of the broker, placeholders and images that were not promoted fail the plan',
   check(t, say) {
     const lock = readLock();
     const known = new Set<string>();
@@ -36,11 +37,10 @@ export const lockFile: Rule = {
     if (['aws', 'azure', 'gcp'].includes(t.cloud) || t.cloud === 'k8s') {
       const gates = resources(t, 'terraform_data').filter((b) => list(at(b.body, 'lifecycle', 'precondition')).some((p) => /length\(.+\) == 0/.test(String(at(p, 'condition')))));
       if (gates.length === 0 && t.cloud !== 'k8s') say('terraform_data', 'nothing fails a plan with placeholders');
-      for (const gate of gates) {
-        const local = /length\(\$?\{?local\.([\w-]+)/.exec(String(at(list(at(gate.body, 'lifecycle', 'precondition'))[0] ?? null, 'condition')))?.[1];
-        const said = list(at(t.json, 'locals', local ?? ''));
-        if (JSON.stringify(said) !== JSON.stringify(placeholders(lock))) say(gate, 'the precondition does not look at the placeholders of the lock file');
-      }
+      const cloud = t.cloud === 'k8s' ? 'gcp' : t.cloud as Cloud;
+      const looked = gates.flatMap((gate) => list(at(gate.body, 'lifecycle', 'precondition'))).map((p) => list(at(t.json, 'locals', /^\$\{length\(\$?\{?local\.([\w-]+)\}?\) == 0\}$/.exec(String(at(p, 'condition')))?.[1] ?? '')));
+      const mustLookAt = { placeholders: placeholders(lock), 'images that were not promoted': unpromoted(lock, readPromotions(), t.environment, cloud) };
+      for (const [what, those] of Object.entries(mustLookAt)) if (those.length > 0 && !looked.some((said) => JSON.stringify(said) === JSON.stringify(those))) say('terraform_data', `no precondition looks at the ${what}`);
     }
   },
 };
