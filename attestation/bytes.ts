@@ -30,8 +30,10 @@ export function text(data: Uint8Array): string {
 }
 
 export function concat(...parts: Uint8Array[]): Bytes {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
+  for (const part of parts) at += part.length;
+  const out = new Uint8Array(at);
+  at = 0;
   for (const part of parts) {
     out.set(part, at);
     at += part.length;

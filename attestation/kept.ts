@@ -41,7 +41,7 @@ function placeOf(kind: Kind, data: Uint8Array): number {
 }
 
 /** As `equal` says, four bytes at a time where both begin at a word. */
-function same(a: Uint8Array, b: Uint8Array): boolean {
+export function same(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   if (((a.byteOffset | b.byteOffset) & 3) !== 0) return equal(a, b);
   const count = a.length >> 2;
@@ -56,17 +56,22 @@ export class Kept {
   readonly #kept = new Map<number, { readonly kind: Kind; readonly data: Bytes; readonly value: object }>();
   /** What was ever kept here, while anybody holds it. */
   readonly #values = new WeakSet<object>();
+  /** Of bytes that are a part of what is kept, and so nobody's to change: they need no comparing. */
+  readonly #ofOwn = new WeakMap<Uint8Array, { readonly kind: Kind; readonly value: object }>();
 
   constructor(limit = 256) {
     this.#limit = limit;
   }
 
   find<K extends Kind>(kind: K, data: Uint8Array): Kinds[K] | undefined {
+    const own = this.#ofOwn.get(data);
+    if (own?.kind === kind) return own.value as Kinds[K];
     const place = placeOf(kind, data);
     const kept = this.#kept.get(place);
     if (kept === undefined || kept.kind !== kind || !same(kept.data, data)) return undefined;
     this.#kept.delete(place);
     this.#kept.set(place, kept);
+    if (this.#values.has(data)) this.#ofOwn.set(data, kept);
     return kept.value as Kinds[K];
   }
 
@@ -76,6 +81,7 @@ export class Kept {
     const copy = bytes(data);
     const value = read(copy);
     this.#values.add(value);
+    if (Array.isArray(value)) for (const part of value as readonly Bytes[]) this.#values.add(part);
     this.#kept.set(placeOf(kind, copy), { kind, data: copy, value });
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= this.#limit) break;

@@ -32,14 +32,14 @@ export class PathMemo {
     return made;
   }
 
-  /** The name of a verified signature in a {@link ChainCache}. @param link of a certificate, by default */
+  /** The name of a verified signature in a {@link ChainCache}. @param link of a certificate, by default; asked for once */
   async linkName(issuer: Certificate, signed: Certificate): Promise<string>;
-  async linkName(issuer: Certificate, signed: object, link: Omit<CachedLink, 'issuerSpki'>): Promise<string>;
-  async linkName(issuer: Certificate, signed: object, link?: Omit<CachedLink, 'issuerSpki'>): Promise<string> {
+  async linkName(issuer: Certificate, signed: object, link: () => Omit<CachedLink, 'issuerSpki'>): Promise<string>;
+  async linkName(issuer: Certificate, signed: object, link?: () => Omit<CachedLink, 'issuerSpki'>): Promise<string> {
     const names = this.#links.get(signed) ?? new WeakMap<Certificate, string>();
     const known = names.get(issuer);
     if (known !== undefined) return known;
-    const { serial, notAfter, der, issuer: by } = link ?? { ...(signed as Certificate), issuer: (signed as Certificate).issuerText };
+    const { serial, notAfter, der, issuer: by } = link?.() ?? { ...(signed as Certificate), issuer: (signed as Certificate).issuerText };
     const name = await ChainCache.nameOf({ issuer: by, serial, notAfter, issuerSpki: issuer.spki, der });
     names.set(issuer, name);
     this.#links.set(signed, names);

@@ -89,7 +89,7 @@ export async function checkCrl(crl: Crl, issuer: Certificate, policy: Pick<CrlPo
 }
 
 async function signedBy(crl: Crl, issuer: Certificate, cache: ChainCache | undefined): Promise<boolean> {
-  const name = cache === undefined ? '' : await cache.memo.linkName(issuer, crl, { issuer: crl.issuerText, serial: `crl ${crl.number ?? '-'}`, notAfter: crl.nextUpdate, der: crl.der });
+  const name = cache === undefined ? '' : await cache.memo.linkName(issuer, crl, () => ({ issuer: crl.issuerText, serial: `crl ${crl.number ?? '-'}`, notAfter: crl.nextUpdate, der: crl.der }));
   if (cache?.has(name) === true) return true;
   const holds = await verifySignature(issuer, crl.algorithm, crl.signature, crl.tbs);
   if (holds) {

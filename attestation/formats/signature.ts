@@ -132,7 +132,8 @@ export interface Verifier { readonly spki: Bytes; readonly key: PublicKey }
 export async function verifySignature(issuer: Verifier, algorithm: SignatureAlgorithm, signature: Bytes, data: Bytes): Promise<boolean> {
   const scheme = SCHEMES[algorithm];
   if (issuer.key.kind !== scheme.kind) return false;
-  const key = await imported(issuer, algorithm, scheme);
+  // Begun at once where the key is known: what the caller does next goes on beside it
+  const key = keys.get(issuer)?.get(algorithm) ?? await imported(issuer, algorithm, scheme);
   return key !== undefined && crypto.subtle.verify(scheme.verify, key, signature, data);
 }
 
@@ -141,8 +142,6 @@ const keys = new WeakMap<Verifier, Map<SignatureAlgorithm, CryptoKey>>();
 
 /** `undefined`: no point of its curve. */
 async function imported(issuer: Verifier, algorithm: SignatureAlgorithm, scheme: Scheme): Promise<CryptoKey | undefined> {
-  const known = keys.get(issuer)?.get(algorithm);
-  if (known !== undefined) return known;
   try {
     const key = await crypto.subtle.importKey('spki', issuer.spki, scheme.import, false, ['verify']);
     keys.set(issuer, (keys.get(issuer) ?? new Map<SignatureAlgorithm, CryptoKey>()).set(algorithm, key));

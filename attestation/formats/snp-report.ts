@@ -96,8 +96,9 @@ export function parseSnpReport(report: Bytes, path: string): SnpReport {
   const reasons: Reason[] = [];
   const bad = (code: RefusalCode, field: string, have: string, need: string): void => void reasons.push({ code, path: `${path}.${field}`, have, need, next: NEXT });
   const zero = (field: string, offset: number, length: number): void => {
-    const found = at(offset, length);
-    if (found.some((byte) => byte !== 0)) bad('FMT_RESERVED', field, hex(found), 'zero');
+    let end = offset;
+    while (end < offset + length && report[end] === 0) end++;
+    if (end < offset + length) bad('FMT_RESERVED', field, hex(at(offset, length)), 'zero');
   };
 
   const policyBits = u64(0x08);

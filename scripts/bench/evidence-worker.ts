@@ -1,5 +1,6 @@
 /** A thread that verifies: says `ready`, then loops over what it is sent for so many milliseconds and answers how often a second. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { useNativeSha256 } from '../../workloads/protocol/sha256-native.ts';
 import { type Keys, loops, type What } from './evidence-loop.ts';
 
 export interface Given { readonly keys: Keys; readonly now: number }
@@ -8,6 +9,7 @@ export interface Asked { readonly name: string; readonly what: What; readonly ms
 const port = parentPort;
 if (port === null) throw new Error('this is a worker thread');
 const { keys, now } = workerData as Given;
+useNativeSha256();
 const all = await loops(keys, now);
 
 async function loop({ name, what, ms }: Asked): Promise<number> {

@@ -21,7 +21,7 @@ const USAGE = `usage: npm run fuzz -- [--seconds N] [--kind TEXT]... [--count N]
   --folder FOLDER a corpus with MANIFEST.json
 exit: 0 nothing found, 1 findings (in .cache/fuzz/findings), 2 usage
 `;
-const SLICE_MS = { sweep: 30, mutation: 400 } as const;
+const SLICE_MS = { sweep: 30, mutation: 150 } as const;
 const SAVE_EVERY_MS = 10_000;
 /** What the process may hold: evidence is small, so memory that grows is kept by somebody. */
 const RSS_LIMIT_MIB = 1024;
@@ -81,7 +81,10 @@ async function main(): Promise<number> {
   let stopped = false;
   let saved = began;
   process.once('SIGINT', () => { stopped = true; });
-  const left = () => units.filter((u) => progressOf(state, u).done < u.total);
+  const left = () => {
+    const all = units.filter((u) => progressOf(state, u).done < u.total);
+    return all.some((u) => !u.last) ? all.filter((u) => !u.last) : all;
+  };
   for (let todo = left(); todo.length > 0 && !stopped && performance.now() < end; todo = left()) {
     for (const unit of todo) {
       const now = performance.now();

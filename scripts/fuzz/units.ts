@@ -20,13 +20,15 @@ export interface Unit {
   /** What the counts of the report go by. */
   readonly group: string;
   readonly total: number;
+  /** What is beside the vectors comes when nothing else is left. */
+  readonly last: boolean;
   run(index: number): Promise<Ran>;
 }
 
 function sweepUnit(subject: Subject): Unit {
   const { file, platform, kind, bytes } = subject.vector;
   return {
-    id: `sweep:${file}`, group: `${platform}/${kind}`, total: sweepSize(bytes.length),
+    id: `sweep:${file}`, group: `${platform}/${kind}`, total: sweepSize(bytes.length), last: false,
     async run(index) {
       const made = sweepCase(bytes, index);
       const result = await examineVector(subject, made.bytes);
@@ -42,7 +44,7 @@ function companionUnit(subject: Subject): Unit {
   const total = sizes.reduce((n, size) => n + size, 0);
   const step = BigInt(stride(Math.max(1, total)));
   return {
-    id: `sweep:${file} companions`, group: `${platform}, companions`, total,
+    id: `sweep:${file} companions`, group: `${platform}, companions`, total, last: true,
     async run(index) {
       let turn = Number((BigInt(index) * step) % BigInt(total));
       const which = sizes.findIndex((size) => turn < size || ((turn -= size), false));
@@ -55,7 +57,7 @@ function companionUnit(subject: Subject): Unit {
 
 function mutationUnit(format: Format, seeds: readonly Seed[], total: number, seed: number): Unit {
   return {
-    id: format, group: format, total,
+    id: format, group: format, total, last: false,
     async run(index) {
       const random = randomOf(seed, index);
       const { name, tree, read, subject } = random.pick(seeds);

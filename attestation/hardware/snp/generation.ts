@@ -38,8 +38,8 @@ export const namesProduct = (productName: string, generation: AmdProduct): boole
 /** @throws Refusal TCB_LAYOUT where a byte is set that this generation does not use */
 export function decodeTcb(tcb: Bytes, generation: AmdProduct, path: string): TcbComponents {
   const layout = LAYOUTS[generation];
-  const used = new Set(Object.values(layout));
-  if (tcb.some((byte, i) => byte !== 0 && !used.has(i))) refuse('TCB_LAYOUT', path, 'This is no report of this generation.', { have: hex(tcb), need: `the layout of ${generation}: ${Object.entries(layout).map(([name, i]) => `${i} ${name}`).join(', ')}, others zero` });
+  const used = Object.values(layout);
+  if (tcb.some((byte, i) => byte !== 0 && !used.includes(i))) refuse('TCB_LAYOUT', path, 'This is no report of this generation.', { have: hex(tcb), need: `the layout of ${generation}: ${Object.entries(layout).map(([name, i]) => `${i} ${name}`).join(', ')}, others zero` });
   return Object.fromEntries(Object.entries(layout).map(([name, i]) => [name, tcb[i] as number]));
 }
 

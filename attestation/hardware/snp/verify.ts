@@ -61,7 +61,7 @@ const NEXT = 'Ask the firmware for a new report, and AMD for the certificate of 
 const FETCH = 'Fetch it from AMD\'s key distribution service, from the cloud\'s cache of it, or send it with the evidence.';
 const SIGNED = 'Send a report that the firmware signed, exactly as it was returned.';
 /** Order of the group of P-384 (SEC 2, section 2.5.1). */
-const P384_N = 0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n;
+const P384_N = 'ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973';
 
 /** @param at when certificates and lists are judged, epoch seconds. @returns undefined when a check failed; reasons are in `checks` */
 export async function verifySnp(input: SnpInput, trust: TrustContext, at: number, checks: CheckList): Promise<SnpFacts | undefined> {
@@ -186,8 +186,6 @@ function checkCsp({ vek }: VekChain, allowed: 'any' | readonly RegExp[], path: s
 const isZero = (data: Bytes): boolean => data.every((byte) => byte === 0);
 
 function inRange(signature: Bytes): boolean {
-  return [signature.subarray(0, 48), signature.subarray(48)].every((part) => {
-    const n = BigInt(`0x${hex(part)}`);
-    return n > 0n && n < P384_N;
-  });
+  // Of one length, in hex: as texts they are in the order of the numbers
+  return [signature.subarray(0, 48), signature.subarray(48)].every((part) => hex(part) < P384_N && !isZero(part));
 }

@@ -1,6 +1,6 @@
 /** TCB info and QE identity: authentic (signed by Intel's TCB signing certificate over the text as sent), current, about this platform. */
 import type { TrustContext } from '../../adapter.ts';
-import { type Bytes, concat, equal } from '../../bytes.ts';
+import { type Bytes, concat } from '../../bytes.ts';
 import type { ChainCache } from '../../chain-cache.ts';
 import type { CheckList } from '../../checks.ts';
 import type { NormalizedClaims } from '../../claims.ts';
@@ -9,11 +9,12 @@ import { parseQeIdentity, parseTcbInfo, type QeIdentity, type Signed, type TcbIn
 import type { PckPlatform } from '../../formats/intel-pck.ts';
 import { type Certificate, verifySignature } from '../../formats/x509.ts';
 import { iso } from '../../judge.ts';
-import { validatePath } from '../../path.ts';
+import { same } from '../../kept.ts';
+import { validatePath, type VerifiedPath } from '../../path.ts';
 import { PathMemo } from '../../path-memo.ts';
 import { intelRoots, keepChain, listPolicy, type Lists, readChain } from './pck.ts';
 
-export interface IntelCollateral { readonly tcbInfo: TcbInfo; readonly qeIdentity: QeIdentity; readonly used: NonNullable<NormalizedClaims['collateral']> }
+export interface IntelCollateral { readonly tcbInfo: TcbInfo; readonly qeIdentity: QeIdentity; readonly used: NonNullable<NormalizedClaims['collateral']>; readonly signers: readonly VerifiedPath[] }
 
 const SKEW = 60;
 const FETCH = 'Fetch the current collateral of this platform from Intel or from the cloud\'s cache of it.';
@@ -36,12 +37,12 @@ export async function verifyCollateral(tee: Tee, platform: PckPlatform, lists: L
   if (infoItem === undefined || infoChain === undefined || qeItem === undefined || qeChain === undefined) return undefined;
 
   const infoSigner = await verifySigner(infoChain, lists, trust, at, checks);
-  const qeSigner = equal(infoChain.bytes, qeChain.bytes) ? infoSigner : await verifySigner(qeChain, lists, trust, at, checks);
+  const qeSigner = same(infoChain.bytes, qeChain.bytes) ? infoSigner : await verifySigner(qeChain, lists, trust, at, checks);
   const [infoPath, qePath] = [pathOf(infoItem), pathOf(qeItem)];
   const info = checks.parse('TDX-TCB-INFO', infoPath, () => cache?.kept.find(`${tee}-tcb-info`, infoItem.bytes) ?? parseTcbInfo(infoItem.bytes, tee, infoPath));
   const qe = checks.parse('TDX-QE-IDENTITY', qePath, () => cache?.kept.find(`${tee}-qe-identity`, qeItem.bytes) ?? parseQeIdentity(qeItem.bytes, tee, qePath));
-  const infoHolds = info !== undefined && await verifyStatement(info, infoSigner, at, infoPath, cache, checks);
-  const qeHolds = qe !== undefined && await verifyStatement(qe, qeSigner, at, qePath, cache, checks);
+  const infoHolds = info !== undefined && await verifyStatement(info, infoSigner?.leaf, at, infoPath, cache, checks);
+  const qeHolds = qe !== undefined && await verifyStatement(qe, qeSigner?.leaf, at, qePath, cache, checks);
   if (!infoHolds || !qeHolds) return undefined;
   if (cache?.kept.has(info) === false) cache.kept.keep(`${tee}-tcb-info`, infoItem.bytes, (copy) => parseTcbInfo(copy, tee, 'kept'));
   if (cache?.kept.has(qe) === false) cache.kept.keep(`${tee}-qe-identity`, qeItem.bytes, (copy) => parseQeIdentity(copy, tee, 'kept'));
@@ -52,7 +53,7 @@ export async function verifyCollateral(tee: Tee, platform: PckPlatform, lists: L
   const used = await Promise.all([
     describe(infoItem, info, info.value.issueDate, info.value.nextUpdate, cache), describe(qeItem, qe, qe.value.issueDate, qe.value.nextUpdate, cache), ...describeLists(lists, cache),
   ]);
-  return { tcbInfo: info.value, qeIdentity: qe.value, used };
+  return { tcbInfo: info.value, qeIdentity: qe.value, used, signers: [infoSigner, qeSigner] };
 }
 
 const pathOf = (item: CollateralItem): string => `collateral.${item.kind}/${item.key}`;
@@ -64,8 +65,8 @@ async function describe(item: CollateralItem, read: object, issued: number, next
   return { kind: item.kind, sha256: await (cache?.memo ?? new PathMemo()).sha256(read, item.bytes), issued, nextUpdate, source: item.source };
 }
 
-/** The certificate that Intel signs TCB info and identities with; undefined when its path fails. */
-async function verifySigner(chain: CollateralItem, lists: Lists, trust: TrustContext, at: number, checks: CheckList): Promise<Certificate | undefined> {
+/** The path to the certificate that Intel signs TCB info and identities with; undefined when it fails. */
+async function verifySigner(chain: CollateralItem, lists: Lists, trust: TrustContext, at: number, checks: CheckList): Promise<VerifiedPath | undefined> {
   const path = pathOf(chain);
   const ders = checks.parse('TDX-SIGNER-PEM', path, () => readChain(chain.bytes, path, 2, trust.chainCache));
   if (ders === undefined) return undefined;
@@ -76,7 +77,7 @@ async function verifySigner(chain: CollateralItem, lists: Lists, trust: TrustCon
     revoked: trust.revoked, crls: lists.crls, requireCrl: listPolicy(trust, lists), cache: trust.chainCache, cacheLeaf: true,
   }, checks);
   if (verified !== undefined) keepChain(chain.bytes, ders, trust.chainCache);
-  return verified?.leaf;
+  return verified;
 }
 
 async function verifyStatement(statement: Signed<TcbInfo | QeIdentity>, signer: Certificate | undefined, at: number, path: string, cache: ChainCache | undefined, checks: CheckList): Promise<boolean> {
@@ -92,7 +93,7 @@ async function verifyStatement(statement: Signed<TcbInfo | QeIdentity>, signer: 
 /** A signature that this key made over these bytes is remembered, as those of certificates are; dates are not. */
 async function isSigned(statement: Signed<TcbInfo | QeIdentity>, signer: Certificate, cache: ChainCache | undefined): Promise<boolean> {
   const { signature, signed, value } = statement;
-  const name = cache === undefined ? '' : await cache.memo.linkName(signer, statement, { issuer: signer.subjectText, serial: value.id, notAfter: value.nextUpdate, der: concat(signature, signed) });
+  const name = cache === undefined ? '' : await cache.memo.linkName(signer, statement, () => ({ issuer: signer.subjectText, serial: value.id, notAfter: value.nextUpdate, der: concat(signature, signed) }));
   if (cache?.has(name) === true) return true;
   const holds = await verifySignature(signer, 'ES256', signature, signed);
   if (holds) cache?.add(name);

@@ -71,7 +71,7 @@ export function readLists({ leaf, issuers }: PckChain, trust: TrustContext, chec
 /** How lists are asked for: where one is malformed, that is the reason, and not that there is none. */
 export const listPolicy = (trust: TrustContext, lists: Lists): 'require' | 'ifAvailable' => (lists.malformed ? 'ifAvailable' : trust.revocation ?? 'require');
 
-export async function verifyPckChain(chain: PckChain, lists: Lists, trust: TrustContext, at: number, path: string, checks: CheckList): Promise<{ pck: PckFacts; revocation: 'good' | 'unchecked'; crls: readonly CrlFact[] } | undefined> {
+export async function verifyPckChain(chain: PckChain, lists: Lists, trust: TrustContext, at: number, path: string, checks: CheckList): Promise<{ pck: PckFacts; revocation: 'good' | 'unchecked'; crls: readonly CrlFact[]; certificates: readonly Certificate[] } | undefined> {
   const verified = await validatePath({
     prefix: 'TDX-PCK', path, leaf: chain.leaf, intermediates: chain.issuers, roots: intelRoots(trust), at, algorithms: ['ES256'], length: { min: 3, max: 3 },
     leafProfile: { keys: ['P-256'], keyUsage: ['digitalSignature'], commonName: /^Intel SGX PCK Certificate$/ },
@@ -88,6 +88,6 @@ export async function verifyPckChain(chain: PckChain, lists: Lists, trust: Trust
   keepChain(chain.pem, chain.ders, trust.chainCache);
   return {
     pck: { leafSerial: verified.leaf.serial, ca: kind as 'platform' | 'processor', root: verified.root, notAfter: verified.notAfter, platform, ppidSha256: await (trust.chainCache?.memo ?? new PathMemo()).sha256(platform, platform.ppid) },
-    revocation: verified.revocation, crls: verified.crls,
+    revocation: verified.revocation, crls: verified.crls, certificates: verified.certificates,
   };
 }

@@ -11,9 +11,10 @@ import type { PckPlatform } from '../../formats/intel-pck.ts';
 import { type Verifier, verifySignature } from '../../formats/signature.ts';
 import { parseSgxQuote, parseTdxQuote, type SgxQuote, type TdxQuote, type Trailing } from '../../formats/tdx-quote.ts';
 import { PathMemo } from '../../path-memo.ts';
-import { describeLists, type IntelCollateral, verifyCollateral } from './collateral.ts';
+import { describeLists, type IntelCollateral } from './collateral.ts';
 import type { SgxFacts, TcbFacts, TdxFacts } from './facts.ts';
-import { type PckChain, readLists, readPckChain, verifyPckChain } from './pck.ts';
+import { type PckChain, readPckChain } from './pck.ts';
+import { verifyPck, verifyPlatform } from './platform.ts';
 import { converge, isOutOfDate, isvLevel, type Level, masked, moduleIdentity, moduleVersion, platformLevel, qeMismatches } from './tcb.ts';
 
 export interface QuoteInput {
@@ -49,11 +50,12 @@ async function verifyQuote<Q extends TdxQuote | SgxQuote>(tee: Tee, quote: Q, in
   const bytesOfKey = concat(quote.attestationKey, quote.authData);
   const key = trust.chainCache?.kept.find('attestation-key', bytesOfKey) ?? p256(bytesOfKey);
   // The evidence's own two signatures, each time; the rest goes on beside them and is recorded behind them
-  const [signed, bound, digest] = [verifySignature(key, 'ES256', quote.signature, quote.signed), (trust.chainCache?.memo ?? new PathMemo()).sha256(key, bytesOfKey), sha256(quote.bytes)];
+  const signed = verifySignature(key, 'ES256', quote.signature, quote.signed);
   const [chainChecks, others] = [new CheckList(), new CheckList()];
   const chain = readPckChain(quote.pckChain, `${path}.pckChain`, chainChecks, trust.chainCache);
   const signedQe = chain === undefined ? undefined : verifySignature(chain.leaf, 'ES256', quote.qeSignature, quote.qeReport.raw);
-  const facts = chain === undefined ? undefined : verifyPlatform(tee, quote, chain, input, trust, at, others);
+  const [bound, digest] = [(trust.chainCache?.memo ?? new PathMemo()).sha256(key, bytesOfKey), sha256(quote.bytes)];
+  const facts = chain === undefined ? undefined : judgePlatform(tee, quote, chain, input, trust, at, others);
   const [holds, holdsQe, digests, rest] = await Promise.all([signed, signedQe, Promise.all([bound, digest]), facts]);
 
   checkKeys(quote, holds, digests[0], path, checks);
@@ -67,19 +69,17 @@ async function verifyQuote<Q extends TdxQuote | SgxQuote>(tee: Tee, quote: Q, in
 }
 
 /** Certificates, lists and tables: what is known of the platform. */
-async function verifyPlatform(tee: Tee, quote: TdxQuote | SgxQuote, chain: PckChain, input: QuoteInput, trust: TrustContext, at: number, checks: CheckList): Promise<Omit<TdxFacts, 'quote' | 'sha256'> | undefined> {
+async function judgePlatform(tee: Tee, quote: TdxQuote | SgxQuote, chain: PckChain, input: QuoteInput, trust: TrustContext, at: number, checks: CheckList): Promise<Omit<TdxFacts, 'quote' | 'sha256'> | undefined> {
   const path = input.path ?? 'quote';
-  const lists = readLists(chain, trust, checks);
-  const verified = await verifyPckChain(chain, lists, trust, at, `${path}.pck`, checks);
-  if (verified === undefined) return undefined;
-  const facts = { pck: verified.pck, revocation: { status: verified.revocation, crls: verified.crls } };
   if (input.tcb === 'skip') {
+    const verified = await verifyPck(chain, trust, at, path, checks);
+    if (verified === undefined) return undefined;
     checks.skipped('TDX-TCB', path);
-    return { ...facts, tcb: null, collateral: await Promise.all(describeLists(lists, trust.chainCache)) };
+    return { pck: verified.pck, revocation: verified.revocation, tcb: null, collateral: await Promise.all(describeLists(verified.lists, trust.chainCache)) };
   }
-  const collateral = await verifyCollateral(tee, verified.pck.platform, lists, trust, at, checks);
-  const tcb = collateral === undefined ? undefined : evaluate(quote, verified.pck.platform, collateral, path, checks);
-  return collateral === undefined || tcb === undefined ? undefined : { ...facts, tcb, collateral: collateral.used };
+  const known = await verifyPlatform(tee, chain, trust, at, path, checks);
+  const tcb = known === undefined ? undefined : evaluate(quote, known.pck.platform, known.tables, path, checks);
+  return known === undefined || tcb === undefined ? undefined : { pck: known.pck, revocation: known.revocation, tcb, collateral: known.tables.used };
 }
 
 /** SubjectPublicKeyInfo of a P-256 key up to its point (RFC 5480). */

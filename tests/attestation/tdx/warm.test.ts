@@ -3,7 +3,7 @@ import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { TrustContext } from '../../../attestation/adapter.ts';
 import { bytes, type Bytes } from '../../../attestation/bytes.ts';
 import { ChainCache } from '../../../attestation/chain-cache.ts';
-import type { CollateralItem } from '../../../attestation/collateral/collateral.ts';
+import { type CollateralItem, collateralOf } from '../../../attestation/collateral/collateral.ts';
 import { parseCertificate } from '../../../attestation/formats/x509.ts';
 import { makeCrl } from '../../../attestation/platforms/simulated/issue.ts';
 import { KeyRing } from '../../../attestation/platforms/simulated/keys.ts';
@@ -42,8 +42,8 @@ const forged = (kind: CollateralItem['kind']): Bytes => {
 
 async function warm(): Promise<ChainCache> {
   const chainCache = new ChainCache();
-  const { codes } = await verdict(good, { trust: { chainCache } });
-  expect(codes).toEqual([]);
+  // The first keeps what was read, the second what was found of it, the third uses both
+  for (let round = 0; round < 3; round++) expect((await verdict(good, { trust: { chainCache } })).codes).toEqual([]);
   return chainCache;
 }
 
@@ -108,6 +108,32 @@ describe('warm and cold verdicts are equal', () => {
     expect(facts?.tcb?.evaluationNumber).toBe(20);
     expect(facts?.tcb?.nextUpdate).toBe(NOW + 29 * DAY);
     await same({}, [], newer);
+  });
+
+  test('the same collateral from elsewhere says where from; of before it held, another policy, another path', async () => {
+    const items = good.collateral.map((i) => ({ ...i, source: 'cache' as const }));
+    await same({ trust: { collateral: collateralOf(items) } }, []);
+    const { facts } = await verdict(good, { trust: { chainCache: await warm(), collateral: collateralOf(items) } });
+    expect(new Set(facts?.collateral.map((c) => c.source))).toEqual(new Set(['cache']));
+    await same({ at: NOW - 30 }, []);
+    await same({ trust: { revocation: 'ifAvailable' } }, []);
+    await same({ input: { quote: good.quote, path: 'elsewhere.quote' } }, []);
+    await same({ input: { quote: good.quote, tcb: 'skip' } }, []);
+  });
+
+  test('collateral that was held and then is not', async () => {
+    const chainCache = await warm();
+    for (const [key, codes] of [['intel-pck-crl/platform', ['CRL_ABSENT']], ['intel-root-crl/root', ['CRL_ABSENT']], ['intel-tcb-signing-chain/tcb-info', ['COLLATERAL_ABSENT']], ['intel-qe-identity/td', ['COLLATERAL_ABSENT']]] as const) {
+      expect((await verdict(good, { without: [key], trust: { chainCache } })).codes).toEqual(codes);
+    }
+    expect((await verdict(good, { trust: { chainCache, collateral: undefined as never } })).codes).toEqual((await verdict(good, { trust: { collateral: undefined as never } })).codes);
+  });
+
+  test('what held without a list does not where one is required', async () => {
+    const chainCache = new ChainCache();
+    const without = { without: ['intel-pck-crl/platform'] };
+    for (let round = 0; round < 3; round++) expect((await verdict(good, { ...without, trust: { chainCache, revocation: 'ifAvailable' } })).codes).toEqual([]);
+    expect((await verdict(good, { ...without, trust: { chainCache } })).codes).toEqual(['CRL_ABSENT']);
   });
 
   test('another machine, under a root of its own or under this one', async () => {
