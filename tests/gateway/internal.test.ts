@@ -387,6 +387,14 @@ describe('what is passed on', () => {
 describe('admin', () => {
   const admin = (method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, payload?: object) => world.gateway.admin.inject({ method, url, ...(payload === undefined ? {} : { payload }) });
 
+  test('the digest of a drill\'s report is an entry of the audit chain; anything else is refused', async () => {
+    const drill = { digest: 'ab'.repeat(32), scenario: 'kill', ok: true };
+    const response = await admin('POST', '/audit/drills', drill);
+    expect([response.statusCode, response.json()]).toEqual([201, expect.objectContaining({ kind: 'drill-report', body: JSON.stringify({ digest: drill.digest, ok: true, scenario: 'kill' }) })]);
+    const { audit } = (await admin('GET', '/status')).json() as { audit: object };
+    expect(audit).toMatchObject({ ok: true, entries: response.json().seq, head: response.json().hash });
+    for (const change of [{ digest: 'AB'.repeat(32) }, { digest: 'ab' }, { scenario: 'a secret of many words' }, { ok: 'yes' }, { more: 1 }]) refused(await admin('POST', '/audit/drills', { ...drill, ...change }), 'VALIDATION');
+  });
   test('a tenant again is the same; another zone is a conflict; a zone that is not allowed is refused', async () => {
     const again = await admin('POST', '/tenants', { id: 'acme', zone: 'eu' });
     expect(again.statusCode, again.body).toBe(201);
