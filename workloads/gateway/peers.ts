@@ -93,7 +93,7 @@ export function openPeers({ config, url, cell, key, blobs: own, maxBytes, now, l
       };
       repeat('publish', RETRY_MS, async () => {
         await replication.prepare();
-        await replication.requireStandbys();
+        if (!await replication.requireStandbys()) log.info('standbys-not-named', { state: 'positions are compared instead' });
         repeat('beat', BEAT_MS, () => replication.beat());
         const awayFrom = now();
         const away = new Map(standbys.map((name) => [name, awayFrom]));

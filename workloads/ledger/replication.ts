@@ -82,8 +82,8 @@ export interface Replication {
   promote(peer: string, ms?: number): Promise<{ heardAt: number | undefined }>;
   /** Gives up what is kept here for a peer. It comes back only by a copy. */
   forget(peer: string): Promise<void>;
-  /** The server itself waits for these, so that waiting is not polling. */
-  requireStandbys(): Promise<void>;
+  /** The server itself waits for these, so that waiting is not polling. false: it takes no such setting from this role, and waiting is polling. */
+  requireStandbys(): Promise<boolean>;
   degrade(reason: string): Promise<void>;
   /** @throws LedgerUnavailable while the standbys don't confirm */
   restore(): Promise<void>;

@@ -109,11 +109,24 @@ export function openStandby({ url, server, cell, peers: all, patienceMs }: Stand
 
 const quoted = (name: string): string => `"${name}"`;
 
-/** Names those that the server waits for. They confirm one by one; whoever waits for more than one looks at each. */
-export async function nameStandbys(server: Server, cell: string, peers: readonly string[]): Promise<void> {
+/** ALTER SYSTEM is its operator's alone: insufficient_privilege of PostgreSQL itself and of Aurora and Cloud SQL, or feature_not_supported. */
+const NOT_OURS: ReadonlySet<string | undefined> = new Set(['42501', '0A000']);
+
+/**
+ * Names those that the server waits for. They confirm one by one; whoever waits for more than one looks at each. false: the server takes no such setting from this
+ * role and has none, as managed databases; then the whole wait is the comparison of positions, which asks again every few milliseconds.
+ * @throws what the server said, also where it keeps a setting that is another's: it would wait for whom nobody here knows
+ */
+export async function nameStandbys(server: Server, cell: string, peers: readonly string[]): Promise<boolean> {
   const value = peers.length === 0 ? '' : `ANY 1 (${peers.map((peer) => quoted(readyName(cell, peer))).join(', ')})`;
   const [row] = await server.query<{ value: string }>(`select current_setting('synchronous_standby_names') as value`);
-  if (row?.value === value) return;
-  await server.query(`alter system set synchronous_standby_names = ${server.quote(value)}`);
+  if (row?.value === value) return true;
+  try {
+    await server.query(`alter system set synchronous_standby_names = ${server.quote(value)}`);
+  } catch (error) {
+    if (row?.value !== '' || !NOT_OURS.has((error as { code?: string }).code)) throw error;
+    return false;
+  }
   await server.query('select pg_reload_conf()');
+  return true;
 }
