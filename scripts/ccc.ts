@@ -12,6 +12,7 @@ const whole = (min: number, max: number) => (value: string): number => {
   if (!Number.isInteger(n) || n < min || n > max) throw new InvalidArgumentError(`a whole number from ${min} to ${max}.`);
   return n;
 };
+const counts = (value: string, all: number[] = []): number[] => [...all, ...value.split(',').map(whole(1, 1_000_000))];
 const collect = (value: string, all: string[] = []): string[] => [...all, ...value.split(',')];
 
 const data = () => new Option('--data <folder>', 'folder of the cell (default: $CCC_HOME or .ccc)');
@@ -160,6 +161,11 @@ export function program(): Command {
     .option('--out <folder>', 'where the report goes').action(run(async () => (await import('./commands/drill.ts')).drillRestore));
 
   const model = ccc.command('model').description('the detector');
+  const bench = ccc.command('bench').description('measure on this machine; npm run bench does the rest (exit 0 goals reached, 1 missed)');
+  bench.command('failover').description('three cells, a backlog, kill -9 of the one that works on it: recovery by phase, throughput, drain; and how long a job takes to be acknowledged').addOption(json())
+    .option('--jobs <n>', 'how many wait, a round each (commas or repeated; default 1000,1000,1000,10000)', counts).option('--samples <n>', 'jobs of the accept path (default 200, 0: none)', whole(0, 10_000))
+    .option('--drain-seconds <n>', 'how long a backlog is watched (default 120)', whole(1, 7_200)).action(run(async () => (await import('./commands/bench.ts')).benchFailover));
+
   model.command('check').argument('[file]', 'an ONNX file; the pinned default otherwise').addOption(json())
     .description('run fixed inputs, print digest and classes').action(run(async () => (await import('./commands/model.ts')).modelCheck));
 
@@ -169,9 +175,9 @@ export function program(): Command {
 }
 
 async function main(): Promise<void> {
-  const ccc = program();
   endWithReader();
   for (const command of [ccc, ...ccc.commands, ...ccc.commands.flatMap((c) => c.commands)]) command.exitOverride();
+  const ccc = program();
   try {
     await ccc.parseAsync();
   } catch (error) {

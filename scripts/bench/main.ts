@@ -10,6 +10,8 @@ import { benchCell } from './cell.ts';
 import { counting } from './counting.ts';
 import { demo } from './demo.ts';
 import { evidence } from './evidence.ts';
+import { failover, ROUNDS } from './failover.ts';
+import { ledgerGrowth } from './failover-ledger.ts';
 import { document, goalLine, section } from './figures.ts';
 import { load, machine } from './machine.ts';
 import { atRest, memory } from './memory.ts';
@@ -20,7 +22,7 @@ import type { Section } from './section.ts';
 import { synthesizing } from './synth.ts';
 import { verifying } from './verify.ts';
 
-const PARTS = ['counting', 'verify', 'evidence', 'cell', 'synth', 'demo'] as const;
+const PARTS = ['counting', 'verify', 'evidence', 'cell', 'failover', 'synth', 'demo'] as const;
 type Part = (typeof PARTS)[number];
 const USAGE = `usage: npm run bench -- [--only ${PARTS.join('|')}]... [--quick] [--write]
 
@@ -73,6 +75,10 @@ async function main(): Promise<number> {
   if (wanted('verify')) { note('verifying'); sections.push(await verifying(quick ? 200 : 1000)); }
   if (wanted('evidence')) { note('evidence of every kind'); sections.push(...await evidence(quick ? 40 : 300)); }
   if (wanted('cell')) postgres = await cellParts(quick, sections);
+  if (wanted('failover')) {
+    note('failover');
+    sections.push(await failover(quick ? { rounds: [200], samples: 20, drainSeconds: 30 } : { rounds: ROUNDS }), await ledgerGrowth(quick ? [1_000] : [1_000, 10_000, 100_000]));
+  }
   if (wanted('synth')) { note('synthesis of the stacks'); sections.push(await synthesizing(quick ? 1 : 3)); }
   if (wanted('demo')) { note('demo, in a clone'); sections.push(await demo(1)); }
 
