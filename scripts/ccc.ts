@@ -160,12 +160,12 @@ export function program(): Command {
   drill.command('restore').description('back up a working cell, lose it, make it again in an empty folder; every key opens, an erased tenant stays unreadable').addOption(json())
     .option('--out <folder>', 'where the report goes').action(run(async () => (await import('./commands/drill.ts')).drillRestore));
 
-  const model = ccc.command('model').description('the detector');
   const bench = ccc.command('bench').description('measure on this machine; npm run bench does the rest (exit 0 goals reached, 1 missed)');
   bench.command('failover').description('three cells, a backlog, kill -9 of the one that works on it: recovery by phase, throughput, drain; and how long a job takes to be acknowledged').addOption(json())
     .option('--jobs <n>', 'how many wait, a round each (commas or repeated; default 1000,1000,1000,10000)', counts).option('--samples <n>', 'jobs of the accept path (default 200, 0: none)', whole(0, 10_000))
     .option('--drain-seconds <n>', 'how long a backlog is watched (default 120)', whole(1, 7_200)).action(run(async () => (await import('./commands/bench.ts')).benchFailover));
 
+  const model = ccc.command('model').description('the detector');
   model.command('check').argument('[file]', 'an ONNX file; the pinned default otherwise').addOption(json())
     .description('run fixed inputs, print digest and classes').action(run(async () => (await import('./commands/model.ts')).modelCheck));
 
@@ -176,8 +176,8 @@ export function program(): Command {
 
 async function main(): Promise<void> {
   endWithReader();
-  for (const command of [ccc, ...ccc.commands, ...ccc.commands.flatMap((c) => c.commands)]) command.exitOverride();
   const ccc = program();
+  for (const command of [ccc, ...ccc.commands, ...ccc.commands.flatMap((c) => c.commands)]) command.exitOverride();
   try {
     await ccc.parseAsync();
   } catch (error) {
