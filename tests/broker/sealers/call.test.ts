@@ -50,9 +50,10 @@ describe('nothing is sent', () => {
     expect(plain.heard).toEqual([]);
   });
   test('by a path that leads to another origin', async () => {
-    const plain = await new Loopback(() => json(200, {})).start();
-    running.push(plain);
-    for (const path of ['//evil.example/', 'https://evil.example/']) await expect(ask({ origin: plain.origin }, { ...call, path }, held(0).around)).rejects.toMatchObject({ code: 'KEY_SEALER_UNAVAILABLE' });
+    const [own, other] = await Promise.all([new Loopback(() => json(200, {})).start(), new Loopback(() => json(200, {})).start()]);
+    running.push(own, other);
+    for (const path of [`//127.0.0.1:${other.port}/`, `${other.origin}/`]) await expect(ask({ origin: own.origin }, { ...call, path }, held(0).around)).rejects.toMatchObject({ code: 'KEY_SEALER_UNAVAILABLE' });
+    expect([...own.heard, ...other.heard]).toEqual([]);
   });
 });
 

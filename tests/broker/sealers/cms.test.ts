@@ -52,6 +52,7 @@ describe('refused', () => {
     ['OAEP with SHA-1', () => ({ keyAlgorithm: oaepOf(SHA1, SHA256) })],
     ['MGF1 with SHA-1', () => ({ keyAlgorithm: oaepOf(SHA256, SHA1) })],
     ['OAEP by its defaults, which are SHA-1', () => ({ keyAlgorithm: sequence(oid('1.2.840.113549.1.1.7'), sequence()) })],
+    ['another mask', () => ({ keyAlgorithm: sequence(oid('1.2.840.113549.1.1.7'), sequence(explicit(0, SHA256), explicit(1, sequence(oid('1.2.840.113549.1.1.9'), SHA256)))) })],
     ['a label', () => ({ keyAlgorithm: oaepOf(SHA256, SHA256, explicit(2, sequence(oid('1.2.840.113549.1.1.9'), octets(utf8('x'))))) })],
     ['a parameter more', () => ({ keyAlgorithm: oaepOf(SHA256, SHA256, explicit(2, sequence(oid('1.2.840.113549.1.1.9'), octets(new Uint8Array()))), explicit(3, der(5))) })],
     ['PKCS #1 v1.5', () => ({ keyAlgorithm: sequence(oid('1.2.840.113549.1.1.1'), der(5)) })],
@@ -76,6 +77,20 @@ describe('refused', () => {
     const streamedOne = await envelope(spki, DATA, {}, true);
     const deep = Array.from({ length: 40 }).reduce<Bytes>((inner) => streamed(0x30, inner), der(5));
     for (const data of [concat(good, bytes([0])), concat(bytes([0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), good.subarray(4)), streamedOne.subarray(0, -2), deep, bytes([]), bytes([0x04, 0x80, 0, 0]), bytes([0x1f, 0x81, 0x01, 0])]) expect(await codeOf(data)).toBe('KEY_SEALER_ANSWER');
+  });
+
+  test('what is wrong is said before a key is used', async () => {
+    for (const [change, path] of [[{ contentAlgorithm: sequence(oid('2.16.840.1.101.3.4.1.42'), octets(randomBytes(12))) }, 'cms.iv'], [{ content: (c: Bytes) => der(0x80, c.subarray(0, 24)) }, 'cms.content']] as const) {
+      const data = await envelope(spki, DATA, change);
+      expect(() => parseEnveloped(data)).toThrow(expect.objectContaining({ reasons: [expect.objectContaining({ path })] }));
+    }
+  });
+
+  test('more bytes, values or levels than an answer has', () => {
+    const nested = (levels: number): Bytes => Array.from({ length: levels }).reduce<Bytes>((inner) => streamed(0x30, inner), der(5));
+    const wide = (n: number): Bytes => streamed(0x30, ...Array.from({ length: n }, () => der(5)));
+    for (const good of [nested(12), wide(511), octets(new Uint8Array(16_000))]) expect(definite(good, 'x').length).toBeGreaterThan(0);
+    for (const [bad, have] of [[nested(13), 'too many values'], [wide(512), 'too many values'], [octets(new Uint8Array(16_384)), '16388 bytes']] as const) expect(() => definite(bad, 'x')).toThrow(expect.objectContaining({ reasons: [expect.objectContaining({ have })] }));
   });
 
   test('wrong padding, a wrong key and a changed ciphertext are one answer', async () => {

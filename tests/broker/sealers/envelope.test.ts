@@ -42,6 +42,13 @@ test('whatever is changed or cut in a blob is KEY_SEALER_LOST', async () => {
   await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (data) => { await expect(sealer.open(AAD, concat(utf8('cck1'), bytes(data)))).rejects.toMatchObject({ code: 'KEY_SEALER_LOST' }); }), { numRuns: 200 });
 });
 
+test('a blob of another key service is asked of nobody', async () => {
+  const sealed = await envelopeSealer(memory({ service: 3 }), 'owner').seal(AAD, randomBytes(10));
+  const other = memory();
+  await expect(envelopeSealer(other, 'owner').open(AAD, sealed)).rejects.toMatchObject({ code: 'KEY_SEALER_LOST', reasons: [{ have: 'a blob of another key service' }] });
+  expect(other.given).toEqual([]);
+});
+
 test('data keys are wiped, also of what fails', async () => {
   const service = memory();
   const sealer = envelopeSealer(service, 'owner');
