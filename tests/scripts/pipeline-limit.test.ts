@@ -1,6 +1,6 @@
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
-import { leastOf, limit } from '../../scripts/bench/pipeline.ts';
+import { coresFor, leastOf, limit } from '../../scripts/bench/pipeline.ts';
 import { cpuMs } from '../../scripts/bench/processes.ts';
 
 describe('the most that a cell can reach of bare counting loops', () => {
@@ -14,6 +14,15 @@ describe('the most that a cell can reach of bare counting loops', () => {
     [1, 2, 25, 50, 1 / 2], // bare loops that share a core
   ])('%d cores, %d counters, %d ms to count, %d ms a job: %d', (cores, counters, count, job, most) => {
     expect(limit(cores, counters, count, job)).toBeCloseTo(most, 10);
+  });
+});
+
+describe('cores for a share', () => {
+  it.each([[2, 25, 50], [1, 25, 60], [4, 27, 40]])('%d counters, %d ms to count, %d ms a job: on these the limit is the share', (counters, count, job) => {
+    const cores = coresFor(0.9, counters, count, job);
+    expect(cores).toBeGreaterThan(counters);
+    expect(limit(cores, counters, count, job)).toBeCloseTo(0.9, 10);
+    expect(limit(cores - 0.1, counters, count, job)).toBeLessThan(0.9);
   });
 });
 
