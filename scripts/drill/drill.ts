@@ -243,7 +243,7 @@ async function inFleet({ scenario, seed, folder, rate = RATE, leaseSeconds = LEA
     say(`failing back to ${primary.name}`);
     await attempt('a look before the way back', () => operator.type('failback', 'ccc cells --data FOLDER'));
     backAt = mark('failback');
-    await attempt('the way back', () => operator.type('failback', 'ccc failback --data FOLDER'));
+    await attempt('the way back', () => operator.typeAgain('failback', 'ccc failback --data FOLDER'));
     await until(`every tenant is held by ${primary.name} again`, RECOVER_S, () => held(true));
     await until(`a result from ${primary.name} for every tenant that came back`, RECOVER_S, () => movable.every(done(backAt as number, true)));
     mark('back');

@@ -73,6 +73,10 @@ describe('the operator', () => {
       // The same: nothing to put into force, and the exit code says so.
       await expect(operator.type('compromised-image', 'ccc policy diff OLD NEW')).rejects.toMatchObject({ code: 'RUNBOOK_LINE', message: expect.stringContaining('ended with 0, not 1') });
       expect(operator.typed).toMatchObject([{ command: 'ccc policy diff OLD NEW', exit: 0 }]);
+      await expect(operator.typeAgain('compromised-image', 'ccc policy diff OLD NEW', 2)).rejects.toMatchObject({ code: 'RUNBOOK_LINE' });
+      await writeFile(NEW, JSON.stringify({ revision: 2 }));
+      await operator.typeAgain('compromised-image', 'ccc policy diff OLD NEW');
+      expect(operator.typed.map(({ exit }) => exit)).toEqual([0, 0, 0, 1]);
     } finally {
       await rm(folder, { recursive: true });
     }
