@@ -1,5 +1,5 @@
 /**
- * Who may change the cell: two identities of the pipeline, without secrets, by tokens of GitHub (which live an hour and less). `plan` reads, on pull requests;
+ * Who may change the cell: two identities of the pipeline, without secrets, by tokens of GitHub (which live an hour and less). `plan` reads, on pull requests and at night on main;
  * `apply` writes, from the environment that people approve. Neither can read, release or use a key, run a command in a VM, delete a lock or purge a vault.
  * The first apply is an owner's: it makes these identities.
  */
@@ -69,14 +69,19 @@ export class Identity extends Construct {
     need(/^[\w.-]+\/[\w.-]+$/.test(repository), 'repository', repository, 'owner/name');
     need(residency.length > 0, 'residency', residency, 'at least one location');
     const { named } = scope;
-    const identity = (name: 'plan' | 'apply', subject: string): UserAssignedIdentity => {
+    const identity = (name: 'plan' | 'apply', subjects: Readonly<Record<string, string>>): UserAssignedIdentity => {
       const made = new UserAssignedIdentity(this, name, { ...placed(scope), name: named('azure-generic', `ci-${name}`) });
-      new FederatedIdentityCredential(this, `${name}-github`, { name: 'github', resourceGroupName: scope.group.name, parentId: made.id, issuer: ISSUER, audience: [AUDIENCE], subject });
+      // One after the other: Azure refuses credentials of one identity that are written at once.
+      let before: FederatedIdentityCredential[] = [];
+      for (const [credential, subject] of Object.entries(subjects)) {
+        before = [new FederatedIdentityCredential(this, `${name}-${credential}`, { name: credential, resourceGroupName: scope.group.name, parentId: made.id, issuer: ISSUER, audience: [AUDIENCE], subject: `repo:${repository}:${subject}`, dependsOn: before })];
+      }
       return made;
     };
-    this.plan = identity('plan', `repo:${repository}:pull_request`);
+    // The second is the subject of scheduled runs: drift.
+    this.plan = identity('plan', { github: 'pull_request', 'github-main': 'ref:refs/heads/main' });
     // The environment takes deployments of the branch main alone.
-    this.apply = identity('apply', `repo:${repository}:environment:${deployment}`);
+    this.apply = identity('apply', { github: `environment:${deployment}` });
 
     const deployer = new RoleDefinition(this, 'deployer', {
       name: named('azure-generic', 'deployer'), scope: scope.group.id, description: 'Deploys the cell. Uses no key, enters no VM.', assignableScopes: Object.values(groups).map((group) => group.id),

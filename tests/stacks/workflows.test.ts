@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { CLOUDS, ENVIRONMENT_NAMES } from '../../modules/environments.ts';
 import { synthesizedStacks } from '../../scripts/stacks/diagram.ts';
 import { pipelineIdentity } from '../../scripts/stacks/pipeline-identity.ts';
+import { templates } from '../rules/stacks/template.ts';
 
 const folder = new URL('../../.github/', import.meta.url);
 const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.yml')).map((name) => [name, readFileSync(new URL(name, folder), 'utf8')] as const);
@@ -50,4 +51,15 @@ test('identities are those that the stacks of production make', () => {
     expect(gcp).toContain(`"account_id": "${account.split('@')[0]}"`);
   }
   for (const cloud of CLOUDS) for (const name of ENVIRONMENT_NAMES) for (const value of Object.values(pipelineIdentity(cloud, name, 'plan'))) expect(value).not.toMatch(/undefined|\s/);
+});
+
+test.each(['plan', 'drift'])('%s looks at every stack, each with the identity of its cloud', (name) => {
+  const text = workflows.find(([file]) => file === `workflows/${name}.yml`)?.[1] ?? '';
+  const [, kinds = '', environments = ''] = /matrix: \{ stack: \[(.+?)\], environment: \[(.+?)\] \}/.exec(text) ?? [];
+  const stacks = kinds.split(', ').flatMap((kind) => environments.split(', ').map((environment) => `${kind}-${environment}`));
+  expect(stacks.sort()).toEqual(templates().map(({ stack }) => stack).sort());
+  // A token of the environment would be refused: the subjects are the pull request's and the branch's.
+  expect(text).not.toMatch(/^ {4}environment:/m);
+  expect(text).toContain("cloud: ${{ matrix.stack == 'ccc-azure' && 'azure' || startsWith(matrix.stack, 'ccc-gcp') && 'gcp' || 'aws' }}");
+  expect(text.match(/AZURE_PLAN_CLIENT_ID_\{0\}/g)).toHaveLength(2);
 });
