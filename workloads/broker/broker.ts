@@ -15,7 +15,7 @@ import { NO_PAYLOAD, attest } from './core/attest.ts';
 import { tenantRule } from './core/access.ts';
 import { Challenges } from './core/challenges.ts';
 import { manifest, vouch } from './core/manifest.ts';
-import { PolicySource } from '../protocol/policy-source.ts';
+import { PolicySource, type RevisionMark } from '../protocol/policy-source.ts';
 import { type ReceiptEntry, Receipts } from './core/receipts.ts';
 import { KeyReceiver } from './core/receive.ts';
 import { release } from './core/release.ts';
@@ -43,6 +43,8 @@ export interface BrokerOptions {
   readonly verifyMs?: number;
   /** What vendors publish, or who looks for it; whoever starts the broker keeps it current. Absent: evidence that needs any is refused. */
   readonly collateral?: Collateral | CollateralSupply;
+  /** Keeps the highest policy revision over restarts. */
+  readonly mark?: RevisionMark;
   /** Way to the brokers of other cells. Absent: this one gets no keys from any. */
   readonly peers?: PeerKeys;
 }
@@ -68,7 +70,7 @@ export function createBroker(options: BrokerOptions): Broker {
   const receipts = new Receipts({ identity, store: gateway.storeReceipts, now });
   const tenantKeys = new TenantKeys({ store: gateway, sealer, cell, now });
   const policy = new PolicySource({
-    fetch: gateway.policy, ownerKey: fromB64u(ownerKey), now, log,
+    fetch: gateway.policy, ownerKey: fromB64u(ownerKey), now, log, ...(options.mark === undefined ? {} : { mark: options.mark }),
     onChange: () => { sessions.endAll(); tenantKeys.clear(); },
   });
   const vouching = { identity, attester, platform: platformOf(options.cell, 'broker'), cell, configDigest };

@@ -17,6 +17,7 @@ import { gatewayClient } from './gateway-client.ts';
 import { httpServer } from './http.ts';
 import { createIdentity } from './identity.ts';
 import { peerKeys } from './peer-keys.ts';
+import { fileMark } from './policy-mark.ts';
 import { surroundings } from './sealers/call.ts';
 import { sealerFor } from './sealers/for-cell.ts';
 import { proveSelf } from './sealers/prove-self.ts';
@@ -43,7 +44,7 @@ async function start(data: string): Promise<void> {
   });
   log.info('sealer', { where: sealer.describe().backend });
   const stopCollateral = collateral.keepCurrent();
-  const broker: Broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, collateral: collateral.collect, peers: peerKeys({ origin: origin(cell.gateway.internal), identity, now }) });
+  const broker: Broker = createBroker({ cell, configDigest, identity, attester, gateway, sealer, now, log, mark: fileMark(join(data, 'broker', 'policy-seen.json')), collateral: collateral.collect, peers: peerKeys({ origin: origin(cell.gateway.internal), identity, now }) });
   await serveMetrics({ metrics, ready: () => broker.policy.known }, process.env['METRICS_ADDRESS']);
   const server = httpServer(broker.routes, log);
   server.on('error', (error) => { log.error('listener-failed', errorFields(error)); process.exit(1); });

@@ -16,6 +16,10 @@ export interface PolicyInForce {
   readonly jws: string;
 }
 
+export interface SeenRevision { readonly deployment: string; readonly revision: number }
+/** Keeps the highest revision over restarts. */
+export interface RevisionMark { read(): Promise<SeenRevision | undefined>; write(seen: SeenRevision): Promise<void> }
+
 export interface PolicySourceOptions {
   readonly fetch: () => Promise<string>;
   /** Raw Ed25519. */
@@ -26,6 +30,8 @@ export interface PolicySourceOptions {
   readonly onChange?: (policy: PolicyInForce) => void;
   /** A policy that could not be confirmed for this long counts as missing. */
   readonly maxUnconfirmedMs?: number;
+  /** Absent: what was in force before this process started is not known. */
+  readonly mark?: RevisionMark;
 }
 
 export class PolicySource {
@@ -35,6 +41,8 @@ export class PolicySource {
   #confirmedAt = 0;
   #refreshing: Promise<void> | undefined;
   #failure: unknown;
+  /** Of the mark: read once, and when that failed again. */
+  #before: { readonly seen: SeenRevision | undefined } | undefined;
 
   constructor(options: PolicySourceOptions) {
     this.#options = options;
@@ -75,16 +83,19 @@ export class PolicySource {
   }
 
   async #load(): Promise<void> {
-    const { fetch, ownerKey, now, log, onChange } = this.#options;
+    const { fetch, ownerKey, now, log, onChange, mark } = this.#options;
     try {
       const next = await verifyPolicy(await fetch(), ownerKey, seconds(now));
       const held = this.#inForce;
+      this.#before ??= { seen: await mark?.read() };
+      const before = held?.policy ?? this.#before.seen;
       const changed = held === undefined || held.jws !== next.jws;
-      if (held !== undefined && next.policy.deployment !== held.policy.deployment) {
-        refuse('POLICY_DEPLOYMENT', 'policy.deployment', 'Give the gateway the policy of this deployment.', { have: next.policy.deployment, need: held.policy.deployment });
+      if (before !== undefined && next.policy.deployment !== before.deployment) {
+        refuse('POLICY_DEPLOYMENT', 'policy.deployment', 'Give the gateway the policy of this deployment.', { have: next.policy.deployment, need: before.deployment });
       }
-      if (changed && held !== undefined && next.policy.revision <= held.policy.revision) {
-        refuse('POLICY_ROLLBACK', 'policy.revision', 'Give the gateway the newest policy.', { have: String(next.policy.revision), need: `above ${held.policy.revision}` });
+      // The one that was in force when this process was started is no step back.
+      if (changed && before !== undefined && next.policy.revision < before.revision + (held === undefined ? 0 : 1)) {
+        refuse('POLICY_ROLLBACK', 'policy.revision', 'Give the gateway the newest policy.', { have: String(next.policy.revision), need: held === undefined ? `at least ${before.revision}` : `above ${before.revision}` });
       }
       this.#inForce = next;
       this.#confirmedAt = now();
@@ -92,6 +103,9 @@ export class PolicySource {
       if (changed) {
         log.info('policy-in-force', { revision: next.policy.revision });
         onChange?.(next);
+        // Whatever it takes away must end now: that it cannot be kept is no reason to go on with the one before.
+        const { deployment, revision } = next.policy;
+        await mark?.write({ deployment, revision }).catch((error: unknown) => log.warn('policy-revision-not-kept', errorFields(error)));
       }
     } catch (error) {
       this.#failure = error;
