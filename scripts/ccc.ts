@@ -156,6 +156,7 @@ export function program(): Command {
   drill.command('failover').description('three cells, a load, a hurt primary, the way back; a signed report').addOption(json())
     .option('--scenario <name>', 'kill, pause, partition, disk-full, collateral-outage, broker-restart, revoked-measurement or all', 'kill')
     .option('--seed <n>', 'decides the load', whole(0, 4_294_967_295)).option('--rate <n>', 'jobs per second of all tenants (default 3)', whole(1, 100)).option('--lease-seconds <n>', 'of epochs: how long a cell that is gone is waited for (default 4)', whole(1, 60)).option('--out <folder>', 'where the report goes (default: .cache/drill)')
+    .option('--record <folder>', 'a running cell, or cells, whose audit log gets the report\'s digest, too').option('--resume', 'with --scenario all: leave out what an interrupted run finished')
     .action(run(async () => (await import('./commands/drill.ts')).drillFailover));
   drill.command('restore').description('back up a working cell, lose it, make it again in an empty folder; every key opens, an erased tenant stays unreadable').addOption(json())
     .option('--out <folder>', 'where the report goes').action(run(async () => (await import('./commands/drill.ts')).drillRestore));
