@@ -8,12 +8,14 @@ import { join } from 'node:path';
 import type { Log } from '../../workloads/protocol/log.ts';
 import { ROOT } from '../../workloads/protocol/measure.ts';
 import { at } from './folder.ts';
+import { rotateLog } from './rotate.ts';
 
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 10_000;
 /** A process that lived this long was not broken from the start: it starts again at the first delay. */
 const STEADY_MS = 5_000;
 const STOP_GRACE_MS = 10_000;
+const ROTATE_MS = 60_000;
 export const KILLED = 'process did not stop; killed';
 
 export interface Supervised {
@@ -55,16 +57,19 @@ export function supervise(program: Program, folder: string, log: Log, root = ROO
 
   const run = async () => {
     const mine = ++latest;
-    const file = await open(join(at(folder).logs, `${program.name}.log`), 'a', 0o600);
+    const path = join(at(folder).logs, `${program.name}.log`);
+    const file = await open(path, 'a', 0o600);
     if (stopping || mine !== latest) return void (await file.close());
     const began = Date.now();
     // An own process group: a Ctrl-C at the terminal reaches the supervisor alone, which then stops everything in order.
     const started = spawn(process.execPath, [join(root, program.script), ...program.args], { cwd: root, detached: true, stdio: ['pipe', file.fd, file.fd], env: environment(program.env) });
     child = started;
+    const rotating = setInterval(() => void rotateLog(path).catch(() => {}), ROTATE_MS).unref();
     started.stdin?.on('error', () => { /* the process is gone; its end is handled below */ });
     ended = new Promise((done) => {
-      started.once('error', () => done());
+      started.once('error', () => { clearInterval(rotating); done(); });
       started.once('exit', (exit, signal) => {
+        clearInterval(rotating);
         done();
         child = undefined;
         if (stopping) return;
