@@ -30,7 +30,8 @@ export interface Observers {
   close(): Promise<void>;
 }
 
-export async function startObservers(): Promise<Observers> {
+/** @param change of the directory that the observers obey */
+export async function startObservers(change: Partial<CellDirectory> = {}): Promise<Observers> {
   const engine: Engine = await startEngine();
   const made = async () => Object.fromEntries(await Promise.all(CELLS.map(async (cell) => [cell, await generateSigningKey({ extractable: true })] as const)));
   const [keys, observerKeys] = [await made(), await made()];
@@ -58,15 +59,15 @@ export async function startObservers(): Promise<Observers> {
   };
   await Promise.all(CELLS.map((cell) => start(cell, true)));
 
-  const directory: Observers['directory'] = async (first = 'aws', change = {}) => signJws(DIRECTORY_TYPE, {
+  const directory: Observers['directory'] = async (first = 'aws', more = {}) => signJws(DIRECTORY_TYPE, {
     revision: 1, notAfter: Math.floor(Date.now() / 1000) + 86_400, deployment: 'test', leaseSeconds: LEASE_SECONDS, clockBoundSeconds: BOUND_SECONDS,
     cells: CELLS.map((name) => ({
       name, cloud: 'local' as const, region: 'local-1', url: `http://${name}.example`, configDigest: 'aa'.repeat(32), epoch: 1,
       key: b64u(keys[name]?.publicKey as Uint8Array), observer: { url: urls[name] as string, key: b64u(observerKeys[name]?.publicKey as Uint8Array) },
     })),
-    tenants: [{ tenant: '*', order: [first, ...['aws', 'azure'].filter((name) => name !== first)], tier: 'async' as const }], ...change,
+    tenants: [{ tenant: '*', order: [first, ...['aws', 'azure'].filter((name) => name !== first)], tier: 'async' as const }], ...more,
   } satisfies CellDirectory, owner.privateKey);
-  inForce = await directory();
+  inForce = await directory('aws', change);
   return {
     keys, observerKeys, databases, urls, directory, stop, start: (cell) => start(cell),
     async close() {
