@@ -4,6 +4,7 @@ import type { Collateral } from './collateral/collateral.ts';
 import type { NormalizedClaims } from './claims.ts';
 import type { BindingFields, Evidence, Platform } from './evidence.ts';
 import type { GceTrust } from './hardware/gce/trust.ts';
+import type { ServiceDemands } from './services/demands.ts';
 import type { RootPurpose } from './trust/purposes.ts';
 
 /** A pinned root. The root carried in evidence is compared with this and then discarded. */
@@ -54,6 +55,8 @@ export interface Expectation {
   readonly maxAgeSeconds: number;
   /** Registers that the policy compares (policy.ts, `requiredRegisters`); platforms whose evidence is a quote of chosen registers want exactly these. */
   readonly registers?: readonly string[];
+  /** Of the policy: what attestation services have to say. */
+  readonly services?: ServiceDemands;
   /** The boot that the evidence has to be of, where an earlier one was appraised: a TPM counts its resets and restarts. */
   readonly boot?: { readonly resetCount: number; readonly restartCount: number };
 }

@@ -15,6 +15,7 @@ type Direction = 'more-is-looser' | 'more-is-stricter' | 'other';
 const DIRECTIONS: readonly (readonly [RegExp, Direction])[] = [
   [/^maxAgeSeconds$/, 'more-is-looser'], [/^allowDevelopment$/, 'more-is-looser'], [/^scopes(\.|$)/, 'more-is-looser'], [/^references\.[^.]+$/, 'more-is-looser'], [/^references\..+\.registers\./, 'more-is-stricter'],
   [/^references\..+\.idKeyDigest$/, 'more-is-stricter'], [/^exceptions\.[^.]+$/, 'more-is-looser'], [/^exceptions\..+\.until$/, 'more-is-looser'], [/^exceptions\..+\.fmspc$/, 'more-is-stricter'],
+  [/^confidentialSpace(\.|$)/, 'more-is-stricter'], [/^azureAttestation$/, 'more-is-looser'], [/^azureAttestation\.policyHashes\./, 'more-is-looser'],
   // Another generation is another kind of machine; a component is a floor
   [/^snp\.minimumTcb\.[^.]+$/, 'more-is-looser'], [/^snp\.minimumTcb\./, 'more-is-stricter'], [/^snp\.(deniedGenerations|deniedChips|require)(\.|$)/, 'more-is-stricter'], [/^snp\.minimum(Firmware|Abi|GuestSvn)/, 'more-is-stricter'],
   [/^snp\.allowProvisionalFirmware$/, 'more-is-looser'], [/^snp\.requireAliasCheck$/, 'more-is-stricter'], [/^snp\.(hostData|authorKeyDigests)$/, 'more-is-stricter'], [/^snp\.(hostData|authorKeyDigests)\./, 'more-is-looser'], [/^snp\.mitigations$/, 'more-is-stricter'],

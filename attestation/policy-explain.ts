@@ -1,5 +1,6 @@
 /** An appraisal in words: each rule with what it found and what it needs; and what a policy demands, before there is evidence. */
 import type { Appraisal } from './claims.ts';
+import { CONFIDENTIAL_SPACE_FLOOR } from './services/demands.ts';
 import { iso } from './judge.ts';
 import { type AppraisalPolicy, referenceRegisters } from './policy.ts';
 
@@ -25,6 +26,8 @@ export function describePolicy(policy: AppraisalPolicy): string[] {
       ...floors.map(([product, floor]) => `SEV-SNP ${product}: ${Object.entries(floor ?? {}).map(([name, n]) => `${name} >= ${n}`).join(', ')}`),
       `SEV-SNP: VMPL ${snp.vmpl}, denied ${snp.deniedGenerations.join(', ') || 'no generation'} and ${snp.deniedChips.length} chips, ${snp.allowProvisionalFirmware ? 'provisional firmware allowed' : 'committed firmware'}, SMT ${snp.smt}${snp.requireAliasCheck ? ', memory checked for aliases' : ''}`,
     ]),
+    ...(policy.references.some((r) => r.platform === 'confidential-space') ? [`Confidential Space: images from ${policy.confidentialSpace?.minVersion ?? CONFIDENTIAL_SPACE_FLOOR} on`] : []),
+    ...(policy.azureAttestation === undefined ? [] : [`Azure Attestation: tokens of ${policy.azureAttestation.issuer} beside the evidence, under policy ${policy.azureAttestation.policyHashes.join(' or ')}`]),
     ...(policy.exceptions ?? []).map((e) => `exception ${e.id}: ${e.rule} on ${e.platform}${e.fmspc === undefined ? '' : ` ${e.fmspc}`} until ${iso(e.until)}: ${e.reason}`),
   ];
 }

@@ -5,6 +5,7 @@
 import { type AppraisalPolicy, appraisalPolicySchema, type Reference, referenceRegisters } from './policy.ts';
 import { PUBLISHED_FLOORS } from './appraise-snp.ts';
 import { below } from './hardware/snp/generation.ts';
+import { CONFIDENTIAL_SPACE_FLOOR } from './services/demands.ts';
 import { iso } from './judge.ts';
 import { AMD_PRODUCTS } from './trust/purposes.ts';
 
@@ -83,6 +84,9 @@ function weak(policy: AppraisalPolicy, now: number): Finding[] {
   policy.references.forEach((r, i) => {
     if (r.platform === 'azure-cvm' && r.idKeyDigest === undefined && !referenceRegisters(r).has('LAUNCH') && !referenceRegisters(r).has('MRTD')) warn(`references.${i}`, 'the paravisor is not pinned: only a proven origin stands for it', 'Pin idKeyDigest, LAUNCH or MRTD.');
   });
+  const used = new Set<string>(policy.references.map((r) => r.platform));
+  if (used.has('confidential-space') && policy.confidentialSpace === undefined) warn('confidentialSpace', `any image of Confidential Space from ${CONFIDENTIAL_SPACE_FLOOR} on counts`, 'State the version that was released with (minVersion).');
+  for (const [name, platform] of [['confidentialSpace', 'confidential-space'], ['azureAttestation', 'azure-cvm']] as const) if (policy[name] !== undefined && !used.has(platform)) warn(name, `no reference is of ${platform}: it decides nothing`, 'Leave it out.');
   const { snp } = policy;
   if (snp !== undefined) {
     for (const product of AMD_PRODUCTS) {

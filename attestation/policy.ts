@@ -14,6 +14,7 @@ import { z } from 'zod';
 import { ROLES } from './evidence.ts';
 import { exceptionSchema } from './exception-schema.ts';
 import { oneQuote, vtpm, VTPM_REQUIRED } from './policy-registers.ts';
+import { azureAttestationSchema, confidentialSpaceSchema } from './services/demands-schema.ts';
 import { snpRulesSchema } from './snp-rules.ts';
 
 export { isComplete, referenceRegisters } from './policy-registers.ts';
@@ -68,6 +69,10 @@ export const appraisalPolicySchema = z.strictObject({
   scopes: z.array(z.enum(['enclave', 'vm', 'node', 'container'])).min(1),
   /** SEV-SNP: floors, denied generations and chips, the guest's own policy. Absent: those of DEFAULT_SNP. */
   snp: snpRulesSchema.optional(),
+  /** Confidential Space: which of Google's images count. Absent: from 250000 on. */
+  confidentialSpace: confidentialSpaceSchema.optional(),
+  /** Azure: the instance of Azure Attestation whose tokens may stand beside a machine's evidence. Absent: evidence with a token is refused. */
+  azureAttestation: azureAttestationSchema.optional(),
   /** What is accepted of old firmware for a while: exceptions.ts. */
   exceptions: z.array(exceptionSchema).max(32).refine((list) => new Set(list.map((e) => e.id)).size === list.length, 'each id once').optional(),
 }).refine((p) => p.role !== 'broker' || !p.scopes.includes('node'), { path: ['scopes'], message: 'evidence of scope "node" never gets the role broker' })

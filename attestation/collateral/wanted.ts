@@ -16,6 +16,7 @@ import type { GceTrust } from '../hardware/gce/trust.ts';
 import { readPckChain } from '../hardware/tdx/pck.ts';
 import { generationOf } from '../hardware/snp/generation.ts';
 import { parseAzureEvidence } from '../platforms/azure-cvm/container.ts';
+import { splitToken } from '../platforms/azure-cvm/token.ts';
 import { parseGkeEvidence } from '../platforms/gke/container.ts';
 import { Refusal } from '../refusal.ts';
 import { GOOGLE_ISSUER } from '../services/google.ts';
@@ -87,10 +88,12 @@ const besides = (wanted: readonly Wanted[], { vek, issuers }: { readonly vek?: B
   wanted.filter(({ kind }) => !(kind === 'amd-vek' && vek !== undefined) && !(kind === 'amd-chain' && issuers !== undefined));
 
 function wantedForAzure(document: Bytes, have: Collateral): Wanted[] {
-  const parts = parseAzureEvidence(document, 'evidence');
+  const { document: raw, token } = splitToken(document, 'evidence');
+  const parts = parseAzureEvidence(raw, 'evidence');
+  const issuer = token === undefined ? undefined : claimedIssuer(token);
   const hcl = parseHclReport(parts.hcl, 'evidence.hcl');
   const hardware = hcl.type === 'snp' ? besides(wantedForSnp(hcl.hardwareReport), parts) : parts.tdQuote === undefined ? [] : wantedForTdx(parts.tdQuote);
-  return [...hardware, ...(parts.ak === undefined ? [] : wantedForKey(parts.ak, 'azure-vtpm', have))];
+  return [...hardware, ...(parts.ak === undefined ? [] : wantedForKey(parts.ak, 'azure-vtpm', have)), ...(issuer !== undefined && MAA_ISSUER.test(issuer) ? [{ kind: 'jwks' as const, key: issuer }] : [])];
 }
 
 function wantedForGke(document: Bytes, have: Collateral, gce: GceTrust): Wanted[] {

@@ -6,6 +6,7 @@ import { ChainCache } from '../../attestation/chain-cache.ts';
 import type { Appraisal } from '../../attestation/claims.ts';
 import { type Collateral, collateralOf, type CollateralSupply } from '../../attestation/collateral/collateral.ts';
 import type { BindingFields, Role } from '../../attestation/evidence.ts';
+import { azureCorroborated } from '../../attestation/platforms/azure-cvm/corroborated.ts';
 import { confidentialSpace } from '../../attestation/platforms/confidential-space/verify.ts';
 import { type Reason, Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { adapterFor } from '../../attestation/registry.ts';
@@ -37,6 +38,9 @@ interface Common {
   readonly collateral?: Collateral | CollateralSupply | undefined;
 }
 export type VerifyAttested = Common & ({ readonly mode: 'live'; readonly expect: AttestedExpectation } | { readonly mode: 'replay'; readonly expect: ReplayExpectation });
+
+/** Those that read tokens of services besides. */
+const TOKEN_READERS: readonly AttestationAdapter[] = [confidentialSpace, azureCorroborated];
 
 /** One for the process: chains of the same cell, cloud and hour share all but their leaf. */
 const chainCache = new ChainCache();
@@ -94,10 +98,10 @@ export async function verifyAttested({ attested, expect, policy, now, mode, coll
     reasons.push({ code: 'BINDING_PLATFORM', path: 'binding.platform', have: `${binding.platform}, ${evidence.platform}`, need: [...new Set(rules.references.map((r) => r.platform))].join(', '), next: 'Use a platform that the owner\'s policy has reference values for.' });
   }
   if (reasons.length > 0) throw new Refusal(reasons);
-  const adapter: AttestationAdapter = binding.platform === 'confidential-space' ? confidentialSpace : adapterFor(binding.platform);
+  const adapter: AttestationAdapter = TOKEN_READERS.find((a) => a.platform === binding.platform) ?? adapterFor(binding.platform);
   const supplied = typeof collateral === 'function' ? await collateral(evidence, policy.gce) : undefined;
   const trust = trustFromPolicy(policy, now, typeof collateral === 'function' ? collateralOf(supplied?.items ?? []) : collateral);
-  const expected = { platform: binding.platform, binding, registers: requiredRegisters(rules, binding.platform) };
+  const expected = { platform: binding.platform, binding, registers: requiredRegisters(rules, binding.platform), services: rules };
   try {
     const claims = mode === 'live' ? await adapter.verify(evidence, { ...expected, maxAgeSeconds: rules.maxAgeSeconds }, trust) : await adapter.verifyReplay(evidence, expected, trust);
     const appraisal = await appraise(claims, rules);

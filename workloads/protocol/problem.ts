@@ -105,6 +105,7 @@ const REFUSALS: Record<RefusalCode, Entry> = {
   RUNTIME_UNBOUND: [422, 'The runtime data is not bound in the hardware report'],
   MAA_COMPLIANCE: [403, 'The attestation service does not call the machine compliant'],
   MAA_POLICY: [403, 'The attestation service applied another policy than the ones accepted'],
+  MAA_MISMATCH: [403, 'The attestation service says of the machine what its own evidence does not'],
   CS_AUDIENCE: [422, 'The token is for another audience'],
   CS_NONCE: [422, 'The token carries other nonces than required'],
   CS_SOFTWARE: [403, 'The token is of another system software than required'],

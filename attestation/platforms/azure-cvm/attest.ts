@@ -21,6 +21,7 @@ import { parseHclReport } from '../../formats/hcl-report.ts';
 import { refuse } from '../../refusal.ts';
 import { vtpmIndexes } from '../../registers.ts';
 import { type AzureParts, encodeAzureEvidence } from './container.ts';
+import { withToken } from './token.ts';
 
 export const HCL_INDEX = 0x01400001;
 export const AK_CERTIFICATE_INDEX = 0x01c101d0;
@@ -35,6 +36,8 @@ export interface AzureAttesterOptions {
   readonly registers: readonly string[];
   /** For certificates of issuers; absent: none are sent, the verifier has them. */
   readonly fetch?: Fetch;
+  /** A guest's token of Azure Attestation, asked for with this nonce in its client payload. Absent: none is sent. */
+  readonly token?: (nonce: Bytes) => Promise<string>;
   /** The firmware's event log; `null` where there is none. */
   readonly eventLog?: () => Promise<Bytes | null>;
 }
@@ -58,8 +61,10 @@ export function azureAttester(options: AzureAttesterOptions): Attester {
     async attest({ binding }) {
       if (binding.platform !== PLATFORM) refuse('BINDING_PLATFORM', 'binding.platform', 'Ask the attester of that platform.', { have: binding.platform, need: PLATFORM });
       const parts = await ofThisBoot();
-      const quote = await quoteWithValues(tpm, AK_HANDLE, await d32(binding), 'sha256', indexes);
-      return { platform: PLATFORM, document: encodeAzureEvidence({ ...parts, ...quote }) };
+      const digest = await d32(binding);
+      const [quote, token] = [await quoteWithValues(tpm, AK_HANDLE, digest, 'sha256', indexes), await options.token?.(digest)];
+      const document = encodeAzureEvidence({ ...parts, ...quote });
+      return { platform: PLATFORM, document: token === undefined ? document : withToken(document, token) };
     },
   };
 }

@@ -17,13 +17,12 @@ import type { Check, NormalizedClaims } from '../../claims.ts';
 import type { BindingFields, Evidence } from '../../evidence.ts';
 import { parseJwt } from '../../formats/jwt.ts';
 import { printable, refuse } from '../../refusal.ts';
+import { CONFIDENTIAL_SPACE_FLOOR } from '../../services/demands.ts';
 import { checkGoogle, type GoogleFacts, googleEvidence, googleNonces, type GooglePolicy, verifyGoogle } from '../../services/google.ts';
 import { type GoogleNormalized, googleNormalized, TCB_STATUSES } from '../../services/google-normalized.ts';
 
 export const PLATFORM = 'confidential-space' as const;
 export const IMAGE = 'IMAGE';
-/** The first production images of 2025; Google's `USABLE` attribute follows what it fixes. */
-const MIN_VERSION = 250_000;
 const SKEW = 60;
 
 const verify = (evidence: Evidence, expect: Expectation, trust: TrustContext): Promise<NormalizedClaims> => judge(evidence, expect, trust, trust.now, expect.maxAgeSeconds);
@@ -42,7 +41,7 @@ async function judge(evidence: Evidence, expect: Expected, trust: TrustContext, 
   const at = when === 'own' ? issuedAt(token, trust.now) : when;
   const { audience } = expect.binding;
   const facts = await verifyGoogle({ token, mode: 'pki', expect: { maxAgeSeconds, audience, nonces: await googleNonces(expect.binding) } }, trust, at, checks);
-  if (facts !== undefined) checkGoogle(facts, policyOf(facts), checks);
+  if (facts !== undefined) checkGoogle(facts, policyOf(facts, expect), checks);
   if (facts !== undefined) checkDemands(facts, trust, checks);
   checks.refuseIfFailed();
   const found = facts === undefined ? undefined : googleNormalized(facts);
@@ -60,8 +59,8 @@ function issuedAt(token: Bytes, now: number): number {
  * What is never negotiable. Image, project and state of the TCB are for the appraisal and for the owner's demands, so they are let through here; the command line is
  * the image's own, because nothing may override it.
  */
-const policyOf = ({ container, gce }: GoogleFacts): GooglePolicy => ({
-  software: 'CONFIDENTIAL_SPACE', minVersion: MIN_VERSION, hwModels: ['GCP_INTEL_TDX', 'GCP_AMD_SEV_SNP'], support: 'USABLE', allowDebug: false, projects: gce === null ? [] : [gce.projectId], zones: 'any', serviceAccounts: 'any',
+const policyOf = ({ container, gce }: GoogleFacts, { services }: Expected): GooglePolicy => ({
+  software: 'CONFIDENTIAL_SPACE', minVersion: Math.max(CONFIDENTIAL_SPACE_FLOOR, services?.confidentialSpace?.minVersion ?? 0), hwModels: ['GCP_INTEL_TDX', 'GCP_AMD_SEV_SNP'], support: 'USABLE', allowDebug: false, projects: gce === null ? [] : [gce.projectId], zones: 'any', serviceAccounts: 'any',
   container: { imageDigests: container === null ? [] : [container.imageDigest], args: 'any', envOverride: {}, cmdOverride: 'none', restartPolicies: ['Never', 'OnFailure', 'Always'] }, tcbStatuses: TCB_STATUSES,
 });
 

@@ -41,6 +41,11 @@ describe('a token of Confidential Space', () => {
     expect((await appraise(claims, await policy())).rules.filter((r) => r.outcome === 'fail').map((r) => r.code)).toEqual(['TCB_OUT_OF_DATE']);
   });
 
+  test('of exactly the lowest version that counts', async () => {
+    expect((await verify({ claims: { top: { swversion: ['250301'] } }, expect: { services: { confidentialSpace: { minVersion: 250_301 } } } })).services?.[0]?.software?.versions).toEqual(['250301']);
+    expect((await verify({ claims: { top: { swversion: ['250000'] } } })).services?.[0]?.software?.versions).toEqual(['250000']);
+  });
+
   it('is judged at its own time as a replay, which releases nothing', async () => {
     const claims = await verify({ mode: 'replay', issuedAt: NOW - 20_000, expect: {} });
     expect(claims.time).toMatchObject({ evidenceAt: NOW - 20_000, freshness: 'none' });
@@ -64,6 +69,8 @@ describe('refused', () => {
     ['no Secure Boot', () => ({ claims: { top: { secboot: false } } }), 'SECURE_BOOT'],
     ['another software', () => ({ claims: { top: { swname: 'GCE' } } }), 'CS_SOFTWARE'],
     ['an old image of Google\'s', () => ({ claims: { top: { swversion: ['240900'] } } }), 'CS_SOFTWARE'],
+    ['an image below what the policy wants', () => ({ claims: { top: { swversion: ['250300'] } }, expect: { services: { confidentialSpace: { minVersion: 250_301 } } } }), 'CS_SOFTWARE'],
+    ['an image below the floor, whatever the policy says', () => ({ claims: { top: { swversion: ['249999'] } }, expect: { services: { confidentialSpace: { minVersion: 1 } } } }), 'CS_SOFTWARE'],
     ['an image that Google supports no more', () => ({ claims: { space: { support_attributes: [] } } }), 'CS_SUPPORT'],
     ['memory that is monitored', () => ({ claims: { space: { monitoring_enabled: { memory: true } } } }), 'CS_MONITORING'],
     ['a command of the operator\'s', () => ({ claims: { container: { cmd_override: ['/bin/sh'] } } }), 'CS_OVERRIDE'],
