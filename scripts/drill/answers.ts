@@ -13,7 +13,7 @@ export const codeOf = (error: unknown): string => (error instanceof ApiError ? e
 
 /** Another cell may do better: nobody answered, not now, or not this cell. `undefined`: the answer would be the same everywhere. */
 export function outcomeOf(error: unknown): CellOutcome | undefined {
-  if (error instanceof Refusal) return error.codes.some((code) => code.startsWith('EPOCH_') || code.startsWith('COLLATERAL_')) ? { kind: 'down' } : undefined;
+  if (error instanceof Refusal) return error.codes.some((code) => code.startsWith('EPOCH_') || code.startsWith('COLLATERAL_') || code === 'CRL_ABSENT') ? { kind: 'down' } : undefined;
   if (!(error instanceof ApiError)) return undefined;
   const named = error.code === 'EPOCH_FENCED' ? error.problem?.reasons?.[0]?.need : undefined;
   if (named !== undefined) return { kind: 'elsewhere', cell: named };

@@ -5,10 +5,13 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { Refusal, type RefusalCode } from '../../attestation/refusal.ts';
 import { exitOf } from '../../scripts/commands/drill.ts';
+import { outcomeOf } from '../../scripts/drill/answers.ts';
 import { itemsIn } from '../../scripts/drill/collateral.ts';
 import { asked, knock } from '../../scripts/drill/felt.ts';
 import type { Answer } from '../../scripts/drill/requesters.ts';
+import { ApiError } from '../../workloads/client/api.ts';
 import { endOfSession, withoutCounters } from '../../scripts/drill/revocation.ts';
 import { type SmallDisk, smallDisk } from '../../scripts/drill/small-disk.ts';
 
@@ -97,6 +100,13 @@ describe('the end of a session', () => {
     const policy = { roles: { counter: { references }, broker: { references } } } as never;
     expect(withoutCounters('aws-nitro')(policy)).toEqual({ roles: { counter: { references: references.slice(1) }, broker: { references } } });
   });
+});
+
+it('a client goes on where another cell, or a later time, may help: and only there', () => {
+  const refusal = (code: RefusalCode) => new Refusal({ code, path: 'x', next: 'y' });
+  const answers = [refusal('EPOCH_FENCED'), refusal('COLLATERAL_UNAVAILABLE'), refusal('CRL_ABSENT'), new ApiError('STORE_FULL', 'full', { status: 507 }), new ApiError('NETWORK', 'none')];
+  expect(answers.map((one) => outcomeOf(one)?.kind)).toEqual(answers.map(() => 'down'));
+  expect([refusal('MEASUREMENT_MISMATCH'), new ApiError('JOB_CONFLICT', 'other bytes', { status: 409 }), new Error('a defect')].map(outcomeOf)).toEqual([undefined, undefined, undefined]);
 });
 
 it('what ccc collateral list shows has names in its last column', () => {
