@@ -23,7 +23,7 @@ async function timed<T>(work: () => T | Promise<T>): Promise<{ value: T; ms: num
   const began = performance.now();
   const value = await work();
   let best = performance.now() - began;
-  for (let n = 1; best > (n === 1 ? SUSPECT_MS : LIMIT_MS) && n < TRIES; n++) {
+  for (let n = 1; best > SUSPECT_MS && n < TRIES; n++) {
     const cpu = process.cpuUsage();
     await work();
     const { user, system } = process.cpuUsage(cpu);
