@@ -100,6 +100,14 @@ describe('the search for heirs', () => {
     expect(named('s')).toEqual([[]]);
   });
 
+  it('before it is given back, the cell asked for has had everything of each tenant once', async () => {
+    const seen = [['s'], ['s'], ['t']];
+    whole = (_, tenants) => (seen.shift() ?? [...tenants]).filter((tenant) => tenants.includes(tenant));
+    expect(await search().lacking(rules, ['s', 't'], 'azure')).toEqual([]);
+    expect(asked).toEqual(['azure s,t', 'azure t', 'azure t']);
+    expect(await search().lacking(rules, ['s'], 'elsewhere')).toEqual([]);
+  });
+
   it('given back, whoever has everything may have it; the one asked for is waited for', async () => {
     expect(await search().complete(rules, 's', undefined)).toEqual(['azure', 'gcp']);
     whole = (peer, tenants) => (peer === 'gcp' && asked.length < 3 ? [] : [...tenants]);

@@ -87,7 +87,7 @@ export function adminRoutes(core: Core): Route<'operator'>[] {
     }),
     route({
       method: 'POST', path: '/epochs/give-back', operation: 'giveBackEpochs', auth: 'operator', summary: 'Planned failover: this cell stops working for these tenants at once, and `to` has the first turn.',
-      body: z.strictObject({ tenants: z.array(tenantId).min(1).max(10_000), to: cellName.optional() }), answers: { 204: { description: 'Given back' } }, errors: ['VALIDATION'],
+      body: z.strictObject({ tenants: z.array(tenantId).min(1).max(10_000), to: cellName.optional() }), answers: { 204: { description: 'Given back' } }, errors: ['VALIDATION', 'LEDGER_UNAVAILABLE'],
       handler: async ({ body, reply }) => {
         await core.epochs.giveBack(body.tenants, body.to);
         core.log.info('epochs given back', { count_jobs: body.tenants.length, ...(body.to === undefined ? {} : { cell: body.to }) });

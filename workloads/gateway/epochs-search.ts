@@ -16,8 +16,9 @@ export interface HeirSearchOptions {
 }
 
 const PACE_MS = 500;
-/** A planned failover waits so long for the last rows. */
-const REST_MS = 2_000;
+/** A planned failover waits so long: for its copy while the tenant is served yet, then for the last rows. */
+const READY_MS = 15_000;
+const REST_MS = 5_000;
 const REST_LOOK_MS = 50;
 /** Who has named nobody yet, and acknowledges nothing before, names nobody rather than wait for longer. */
 const FIRST_MS = 2_000;
@@ -44,6 +45,20 @@ export class HeirSearch {
     if (due.length === 0 || this.#running !== undefined) return;
     for (const tenant of due) this.#at.set(tenant, now());
     this.#running = this.#search(config, due).catch((error: unknown) => log.warn('heirs not found', errorFields(error))).finally(() => { this.#running = undefined; });
+  }
+
+  /**
+   * Before these tenants are given back for `to`: it has had everything once, so that what may still be missing is the last moment's.
+   * @returns those of which it has not
+   */
+  async lacking({ order }: EpochRules, tenants: readonly string[], to: string): Promise<string[]> {
+    let left = tenants.filter((tenant) => to !== this.#options.cell && order(tenant).includes(to));
+    for (const end = performance.now() + READY_MS; left.length > 0; await delay(REST_LOOK_MS)) {
+      const whole = await this.#whole(to, left);
+      left = left.filter((tenant) => !whole.includes(tenant));
+      if (performance.now() > end) break;
+    }
+    return left;
   }
 
   /** Cells of the order but this one that have every job of the tenant, now that nothing more is acknowledged. @param to is waited for a moment */

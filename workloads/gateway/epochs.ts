@@ -8,6 +8,7 @@ import { type EpochLease, type EpochRules, epochRules, ms, verifyGrant } from '.
 import type { SigningKey } from '../protocol/jws.ts';
 import { errorFields, type Log } from '../protocol/log.ts';
 import type { EpochProof, TenantEpoch } from '../protocol/messages.ts';
+import { CccError } from '../protocol/problem.ts';
 import { type Asking, askObservers } from './epochs-ask.ts';
 import { absorb, giveBack, held, type HolderConfig, type HolderState, holds, IDLE, paces, plan, type Plan } from './epochs-core.ts';
 import { leaveTo, waitsFor } from './epochs-heirs.ts';
@@ -143,10 +144,13 @@ export class Epochs {
     });
   }
 
-  /** Planned failover: stops serving them at once; `to` has the first turn. */
+  /** Planned failover: stops serving them at once; `to` has the first turn. @throws CccError LEDGER_UNAVAILABLE where it lacks jobs of tier sync: nobody would let it */
   async giveBack(tenants: readonly string[], to: string | undefined): Promise<void> {
     const rules = await this.rules();
     if (rules === undefined) return;
+    const synced = tenants.filter((tenant) => rules.tier(tenant) === 'sync' && this.#epochNow(rules, tenant) !== undefined);
+    const lacking = to === undefined ? [] : await this.#heirs.lacking(rules, synced, to);
+    if (lacking.length > 0) throw new CccError('LEDGER_UNAVAILABLE', `Wait until the copy of ${to} has every job of ${lacking.join(', ')}: ccc cells.`, { retryAfter: 5 });
     const plans = tenants.map((tenant): [string, Plan] => {
       const { state, plan } = giveBack(this.#config(rules), this.#states.get(tenant) ?? IDLE, tenant, to, this.#options.now());
       this.#states.set(tenant, state);
@@ -156,7 +160,7 @@ export class Epochs {
     await Promise.all(plans.map(async (one) => {
       const [tenant, plan] = one;
       const state = this.#states.get(tenant) ?? IDLE;
-      const heirs = rules.tier(tenant) === 'sync' ? await this.#heirs.complete(rules, tenant, to).catch(() => []) : [];
+      const heirs = synced.includes(tenant) ? await this.#heirs.complete(rules, tenant, to).catch(() => []) : [];
       if (heirs.length > 0) one[1] = leaveTo(plan, state, heirs);
     }));
     await askObservers(this.#asking, rules, plans);
