@@ -21,7 +21,7 @@ const TESTS: readonly (readonly [number: number, file: string, ...texts: string[
   [64, 'tokens/endorsement', "describe('D64'"], [65, 'nitro-checks', "document\\'s own time, long after the leaf expired; the live path refuses"], [66, 'path', 'two intermediates of one name'],
 ];
 
-test.each(TESTS)('D%i is in %s', (_, file, ...texts) => {
+test.each(TESTS.map(([number, file, ...texts]) => ({ number, file, texts })))('D$number is in $file', ({ file, texts }) => {
   const source = readFileSync(new URL(`${file}.test.ts`, import.meta.url), 'utf8');
   for (const text of texts) expect(source.includes(text), text).toBe(true);
 });
