@@ -65,6 +65,13 @@ describe('without its epoch', () => {
   });
 });
 
+/** A holder that has just taken over, as after a renewal that came late, leases a moment later than it accepts. */
+const leaseOf = (counter: Awaited<ReturnType<World['counter']>>, jobId: string) => until(async () => {
+  const leased = (await counter.call('POST', '/internal/v1/lease', { max: 64, wait_ms: 0 })).json();
+  const job = leased.jobs?.find((one: { job_id: string }) => one.job_id === jobId);
+  return job !== undefined && { leased, job };
+});
+
 describe('two gateways that both believe to be primary', () => {
   it('exactly one of them works for a tenant', async () => {
     for (const world of [aws, azure]) world.gateway.epochs.start();
@@ -93,8 +100,7 @@ describe('two gateways that both believe to be primary', () => {
     const { message, jobId } = await served(holder, 'acme');
     const counter = await holder.counter();
     await counter.register();
-    const leased = (await counter.call('POST', '/internal/v1/lease', { max: 64, wait_ms: 0 })).json();
-    const job = leased.jobs.find((one: { job_id: string }) => one.job_id === jobId);
+    const { leased, job } = await leaseOf(counter, jobId);
     const items = [{ tenant_id: 'acme', job_id: jobId, header: b64u(parseMessage(message).header) }];
     const released = (await counter.call('POST', '/internal/v1/release', { items, epochs: leased.epochs })).json();
     expect(released.items[0].ok).toBe(true);
@@ -188,8 +194,7 @@ describe('a holder that is stopped (SIGSTOP) and wakes after its lease', () => {
     const { message, jobId } = await served(holder, 'umbrella');
     const counter = await holder.counter();
     await counter.register();
-    const leased = (await counter.call('POST', '/internal/v1/lease', { max: 64, wait_ms: 0 })).json();
-    const lease_token = leased.jobs.find((one: { job_id: string }) => one.job_id === jobId).lease_token as string;
+    const { leased, job: { lease_token } } = await leaseOf(counter, jobId);
 
     // The same cell as a process of its own, on the same ports and ledger; the other one waits until it sleeps.
     other.gateway.epochs.stop();
