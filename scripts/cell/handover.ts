@@ -10,7 +10,7 @@ import { verifyDirectory } from '../../workloads/protocol/documents.ts';
 import { type EpochRules, epochRules, FORCED_STEP, signGrant } from '../../workloads/protocol/epoch.ts';
 import { parseJson, request } from '../../workloads/protocol/http-client.ts';
 import { importSigningKey } from '../../workloads/protocol/jws.ts';
-import { EPOCHS_PATH, observerAnswerSchema } from '../../workloads/protocol/observer.ts';
+import { EPOCHS_PATH, type EpochView, observerAnswerSchema } from '../../workloads/protocol/observer.ts';
 import type { CellDirectory } from '../../workloads/protocol/owner.ts';
 import { EXIT, UserError } from '../cli/output.ts';
 import { admin } from './admin.ts';
@@ -129,25 +129,32 @@ export async function handOver(deployment: Deployment, options: HandoverOptions)
 
 export interface Exposure { readonly tenant: string; readonly tier: 'sync' | 'async'; /** What may be missing: acknowledged in the last so many seconds. */ readonly seconds: number | undefined }
 
-/** What a forced failover may lose: nothing of tier sync; of async, what the dead cell acknowledged since this one heard of it last. */
-export async function exposure(deployment: Deployment, options: HandoverOptions): Promise<Exposure[]> {
-  const target = stateIn(await statesOf(deployment), options.to);
-  const tenants = await tenantsFor(deployment, options, target);
-  const heard = target.peers.map(({ incoming: { heardAt } }) => heardAt).filter((one) => one !== undefined);
-  const oldest = heard.length === 0 ? undefined : Math.max(0, (Date.now() - Math.min(...heard)) / 1000);
-  const named = new Map(deployment.directory.tenants?.map((entry) => [entry.tenant, entry.tier]));
-  return tenants.map((tenant) => {
-    const tier = named.get(tenant) ?? named.get('*') ?? 'async';
-    return { tenant, tier, seconds: tier === 'sync' ? 0 : oldest };
-  });
-}
-
-/** The highest epoch that any observer that answers has promised. */
-async function highest({ rules }: Deployment, tenants: readonly string[]): Promise<number> {
+/** What the observers that answer say of these tenants. */
+async function views({ rules }: Deployment, tenants: readonly string[]): Promise<EpochView[]> {
   const answers = await Promise.allSettled(rules.observers.map(async ({ cell, url }) => parseJson(observerAnswerSchema, await request(new URL(url).origin, {
     method: 'POST', path: EPOCHS_PATH, body: { observer: cell, cell, instance: 'operator', ask: [], release: [], look: tenants }, now: Math.floor(Date.now() / 1000), timeoutMs: 3_000, maxBytes: 4 << 20,
   }))));
-  return Math.max(0, ...answers.flatMap((one) => (one.status === 'fulfilled' ? one.value.views.map(({ epoch }) => epoch) : [])));
+  return answers.flatMap((one) => (one.status === 'fulfilled' ? one.value.views : []));
+}
+
+/** Whether that cell held the tenant last, or was named to have everything of it, as far as the observers that answer know. */
+export function inherits(seen: readonly EpochView[], tenant: string, to: string): boolean {
+  const mine = seen.filter((view) => view.tenant === tenant);
+  const last = mine.filter(({ epoch }) => epoch === Math.max(...mine.map((view) => view.epoch)));
+  return last.length > 0 && last.every(({ cell, heirs }) => cell === to || heirs?.includes(to) === true);
+}
+
+/** What a forced failover may lose: nothing of tier sync where the cell is an heir; else what the dead cell acknowledged since this one heard of it last. */
+export async function exposure(deployment: Deployment, options: HandoverOptions): Promise<Exposure[]> {
+  const target = stateIn(await statesOf(deployment), options.to);
+  const tenants = await tenantsFor(deployment, options, target);
+  const seen = await views(deployment, tenants);
+  const heard = target.peers.map(({ incoming: { heardAt } }) => heardAt).filter((one) => one !== undefined);
+  const oldest = heard.length === 0 ? undefined : Math.max(0, (Date.now() - Math.min(...heard)) / 1000);
+  return tenants.map((tenant) => {
+    const tier = deployment.rules.tier(tenant);
+    return { tenant, tier, seconds: tier === 'sync' && inherits(seen, tenant, options.to) ? 0 : oldest };
+  });
 }
 
 const GRANT_SECONDS = 86_400;
@@ -165,7 +172,7 @@ export async function forceOver(deployment: Deployment, options: HandoverOptions
   const target = stateIn(await statesOf(deployment), to);
   const tenants = await tenantsFor(deployment, options, target);
   const left = tenants.filter((tenant) => held(target, tenant) === undefined);
-  const epoch = await highest(deployment, left) + FORCED_STEP;
+  const epoch = Math.max(0, ...(await views(deployment, left)).map((view) => view.epoch)) + FORCED_STEP;
   await record('decide', tenants, `forced, epoch ${epoch}`);
   const iat = Math.floor(Date.now() / 1000);
   for (const tenant of left) {
