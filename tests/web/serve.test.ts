@@ -68,7 +68,7 @@ describe('page server', () => {
       const code = await readFile(join(folder, 'assets', file), 'utf8');
       expect(code).not.toMatch(/(?:\bfrom|\bimport\(?)\s*["'](?:node:)?(?:crypto|buffer|fs|util)["']/);
       console.info(`${file}: ${code.length} bytes, ${gzipSync(code).length} compressed`);
-      expect(gzipSync(code).length, 'the verifier and the encryption stay small').toBeLessThan(200_000);
+      expect(gzipSync(code).length, 'the verifier and the encryption stay small').toBeLessThan(210_000);
     }
   });
 
