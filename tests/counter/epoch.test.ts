@@ -98,6 +98,16 @@ describe('under leased epochs', () => {
     expect(await epochIn(one)).toBe(8);
   });
 
+  it('a key that is not here may be on its way from another cell: the job waits', async () => {
+    await start();
+    queue.epochs = () => promises(8);
+    const message = await makeMessage(keys.map((key) => ({ ...key, id: `${key.id}9` })), {}, utf8('a picture'));
+    const job = await queue.add(message.bytes, message.context);
+    await until(() => job.gaveBack.includes('KEY_UNKNOWN'));
+    expect(ended(job)).toBe(false);
+    expect(run).not.toHaveBeenCalled();
+  });
+
   it('an epoch that ended while the picture was counted: the newest is asked for, and without one nothing is completed', async () => {
     await start();
     queue.epochs = () => promises(9);

@@ -27,7 +27,11 @@ export async function exchange(url: string, { method, headers, body, signal, max
     call.end(body);
   });
   const status = response.statusCode ?? 0;
-  const limit = maxBytes(status);
+  return { status, mediaType: response.headers['content-type'], body: await wholeBody(response, maxBytes(status)) };
+}
+
+/** @throws RangeError beyond `limit` bytes, Error when it broke off */
+export async function wholeBody(response: IncomingMessage, limit: number): Promise<Bytes> {
   const parts: Uint8Array[] = [];
   let size = 0;
   try {
@@ -41,5 +45,5 @@ export async function exchange(url: string, { method, headers, body, signal, max
     throw error;
   }
   if (!response.complete) throw new Error('the answer broke off');
-  return { status, mediaType: response.headers['content-type'], body: parts.length === 1 ? bytes(parts[0] as Uint8Array) : concat(...parts) };
+  return parts.length === 1 ? bytes(parts[0] as Uint8Array) : concat(...parts);
 }

@@ -20,7 +20,7 @@ import { type OpenKey, type TenantKeys, wipe } from './tenant-keys.ts';
 export interface ReleaseItem { readonly tenant_id: string; readonly job_id: string; readonly header: string }
 type Answer = ReleaseResponse['items'][number];
 
-export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'>; /** Of the cell: see {@link placeOf}. */ readonly region: string; readonly epochs: Pick<EpochJudge, 'judge' | 'requireStill' | 'directory'> }
+export interface ReleaseDeps { readonly tenantKeys: Pick<TenantKeys, 'of'>; readonly receipts: Pick<Receipts, 'append'>; /** Of the cell: see {@link placeOf}. */ readonly region: string; readonly epochs: Pick<EpochJudge, 'judge' | 'requireStill'> }
 
 /** Refusals that no other counter, and no waiting, would change: the job ends. */
 const PERMANENT: ReadonlySet<string> = new Set<RefusalCode>([
@@ -39,7 +39,12 @@ interface Judged {
 /** One answer per item, in order. Never throws for an item. */
 export async function release(deps: ReleaseDeps, session: BrokerSession, policy: OwnerPolicy, items: readonly ReleaseItem[], shown: readonly TenantEpoch[] = []): Promise<ReleaseResponse> {
   const proofs = new Map(shown.map(({ tenant_id, ...proof }) => [tenant_id, proof]));
-  const epochOf = (tenantId: string): Promise<JudgedEpoch> => deps.epochs.judge(tenantId, policy, proofs.get(tenantId) ?? { promises: [] });
+  let leased = false;
+  const epochOf = async (tenantId: string): Promise<JudgedEpoch> => {
+    const epoch = await deps.epochs.judge(tenantId, policy, proofs.get(tenantId) ?? { promises: [] });
+    leased ||= epoch.until !== undefined;
+    return epoch;
+  };
   const keyrings = new Map<string, Promise<OpenKey[]>>();
   const keysOf = (tenantId: string): Promise<OpenKey[]> => {
     let keys = keyrings.get(tenantId);
@@ -54,9 +59,8 @@ export async function release(deps: ReleaseDeps, session: BrokerSession, policy:
   try {
     for (const item of items) judged.push(await judge(item, session, place, policy, keysOf, epochOf));
     const receipts = await record(deps.receipts, session, place, judged);
-    // With other cells, a key of theirs may be on its way: the job waits for it.
-    const cells = await deps.epochs.directory(policy).then(({ rules }) => rules !== undefined, () => false);
-    const comes = (code: string): boolean => code === 'KEY_UNKNOWN' && cells;
+    // Under leased epochs there are other cells, and a key of theirs may be on its way: the job waits for it.
+    const comes = (code: string): boolean => code === 'KEY_UNKNOWN' && leased;
     return { items: await Promise.all(judged.map((each, i) => answer(each, receipts[i], session, deps, (code) => PERMANENT.has(code) && !comes(code)))) };
   } finally {
     for (const { opened } of judged) opened?.dataKey.fill(0);

@@ -4,9 +4,10 @@
  */
 import { Agent as PlainAgent, type IncomingMessage, request as plain } from 'node:http';
 import { Agent, request as tls } from 'node:https';
-import { bytes, type Bytes, concat, text } from '../../../attestation/bytes.ts';
+import { type Bytes, text } from '../../../attestation/bytes.ts';
 import { refuse } from '../../../attestation/refusal.ts';
 import type { Clock } from '../../protocol/clock.ts';
+import { wholeBody } from '../../protocol/exchange.ts';
 
 export interface Service {
   /** `https://kms.eu-central-1.amazonaws.com`: what the request, its signature and the certificate name. */
@@ -108,20 +109,8 @@ async function once(service: Service, { method, path, headers, body }: Call, ms:
     asked.once('response', done).once('error', failed);
     asked.end(payload);
   });
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const part of response as AsyncIterable<Buffer>) {
-      size += part.length;
-      if (size > MAX_ANSWER) throw new RangeError('too large');
-      parts.push(part);
-    }
-  } catch (error) {
-    response.destroy();
-    throw error;
-  }
   const status = response.statusCode ?? 0;
-  const data = bytes(concat(...parts));
+  const data = await wholeBody(response, MAX_ANSWER);
   return { status, body: data, code: status >= 200 && status < 300 ? '' : codeOf(data) };
 }
 
